@@ -1,0 +1,3 @@
+"""Modelwright: optimize a trained model, prove it, serve it on Triton."""
+
+__version__ = "0.1.0"
