@@ -1,0 +1,59 @@
+"""What a revision's objects are rendered from, and the hash that names it."""
+
+from dataclasses import dataclass
+
+from modelwright.api.model import Serving
+from modelwright.api.policy import Pool, SecretRef
+from modelwright.contract import digest
+from modelwright.contract.artifact import Recommendation
+from modelwright.contract.request import Store
+
+HASH_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The OptimizedModel that owns what is rendered."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """An artifact and how it is served.
+
+    The hash covers what the user and the platform team asked for and nothing of the operator's own version, so that a
+    new operator restarts no pod.
+
+    Attributes:
+        model_name: Triton's name of the model.
+        artifact: Digest of the artifact.
+        source: Digest of the source it was made from.
+        recommendation: How the artifact should be served, as measured.
+        serving: What the user asks for; wins over the recommendation.
+        pool: Hardware and Triton image.
+        store: Where the artifact is fetched from.
+        store_secret: Secret with the store's login, if it needs one.
+    """
+
+    model_name: str
+    artifact: str
+    source: str
+    recommendation: Recommendation
+    serving: Serving
+    pool: Pool
+    store: Store
+    store_secret: SecretRef | None = None
+
+    @property
+    def hash(self) -> str:
+        """The first hex digits of the hash of all that makes the pods what they are."""
+        identity = {
+            "model": self.model_name,
+            "artifact": self.artifact,
+            "serving": self.serving.model_dump(mode="json", exclude={"pool"}, exclude_none=True),
+            "pool": self.pool.model_dump(mode="json", exclude={"price_per_hour", "hardware_class"}, exclude_none=True),
+        }
+        return digest.short(digest.of_json(identity), HASH_LENGTH)
