@@ -53,6 +53,9 @@ class OptimizationStatus(ApiModel):
     """The artifact of this generation."""
 
     key: str = field("Identity of the work.", example="5f2c…")
+    inputs_hash: str = field(
+        "Hash of all that the key covers but the optimizer's version, which is pinned.", default="", example="5f2c…"
+    )
     artifact: str = field("Digest of the artifact.", example="sha256:…")
     outcome: str = field("What the Job found.", example="Optimized")
     winner: str = field("Candidate that won.", default="", example="static-int8")
@@ -80,9 +83,11 @@ class RevisionStatus(ApiModel):
 class AttemptStatus(ApiModel):
     """Retries of a Job that failed for a passing reason."""
 
-    job: str = field("Name of the Job that failed last.", example="ranker-resolve-5f2c1a2b")
-    count: int = field("Attempts so far.", example=2)
-    retry_at: str = field("When the next attempt starts.", default="", example="2026-01-01T00:00:00Z")
+    work: str = field("Stage and key of the work that failed.", example="resolve-5f2c1a2b")
+    count: int = field("Attempts that failed.", example=2)
+    retry_at: str = field(
+        "When the next attempt starts; empty if another one is pointless.", default="", example="2026-01-01T00:00:00Z"
+    )
 
 
 class FailureStatus(ApiModel):

@@ -7,9 +7,16 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of a whole child."""
+    """Server-side apply of a whole child.
+
+    Attributes:
+        body: The child, stamped with its hash.
+        create: No child of that name was observed: a stranger's object of that name must not be taken over, so
+            conflicts are not forced.
+    """
 
     body: Mapping[str, Any]
+    create: bool = False
 
 
 @dataclass(frozen=True)

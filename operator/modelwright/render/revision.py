@@ -25,7 +25,7 @@ class Revision:
     """An artifact and how it is served.
 
     The hash covers what the user and the platform team asked for and nothing of the operator's own version, so that a
-    new operator restarts no pod.
+    new operator restarts no pod. Defaults are left out of it: a field that a later release adds changes no hash.
 
     Attributes:
         model_name: Triton's name of the model.
@@ -53,7 +53,7 @@ class Revision:
         identity = {
             "model": self.model_name,
             "artifact": self.artifact,
-            "serving": self.serving.model_dump(mode="json", exclude={"pool"}, exclude_none=True),
-            "pool": self.pool.model_dump(mode="json", exclude={"price_per_hour", "hardware_class"}, exclude_none=True),
+            "serving": self.serving.model_dump(mode="json", exclude={"pool"}, exclude_defaults=True),
+            "pool": self.pool.model_dump(mode="json", exclude={"price_per_hour", "hardware_class"}, exclude_defaults=True),
         }
         return digest.short(digest.of_json(identity), HASH_LENGTH)
