@@ -152,6 +152,25 @@ class Images:
 
 
 @dataclass(frozen=True)
+class ApplyError:
+    """What the API server refused in the pass before this one.
+
+    Attributes:
+        kind: Kind of the object that was to be written.
+        name: Its name.
+        forbidden: Whether the operator lacks a right; otherwise the object itself was refused.
+        message: The server's words.
+        foreign: The name is taken by an object that is not this model's; it was left alone.
+    """
+
+    kind: str
+    name: str
+    forbidden: bool
+    message: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """What one pass saw."""
 
@@ -163,6 +182,7 @@ class Snapshot:
     others: tuple[ObservedChild, ...]
     pods: tuple[ObservedPod, ...]
     images: Images
+    apply_errors: tuple[ApplyError, ...] = ()
 
     def child(self, kind: str, name: str) -> ObservedChild | None:
         """The child of that kind and name, if it exists."""
