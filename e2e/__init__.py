@@ -1,0 +1,1 @@
+"""Scenarios that run against real parts, and the cluster they run on."""

@@ -1,0 +1,70 @@
+"""The one registry that all nodes pull from; it holds artifacts as well. Its content lives in the cache."""
+
+import json
+import urllib.error
+import urllib.request
+
+from e2e.cluster import processes
+from e2e.cluster.paths import CACHE, LOGS, STATE
+from e2e.cluster.shell import ClusterError
+from e2e.cluster.topology import REGISTRY
+
+_NAME = "registry"
+_CONFIG = f"""\
+version: 0.1
+log: {{level: warn, accesslog: {{disabled: true}}}}
+storage:
+  filesystem: {{rootdirectory: {CACHE}/registry}}
+  delete: {{enabled: true}}
+http: {{addr: "{REGISTRY}"}}
+"""
+_MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+
+
+def up() -> None:
+    """Start the registry unless it runs; the bridge must be there for its address."""
+    if answers() and processes.alive(_NAME):
+        return
+    processes.stop(_NAME)
+    (CACHE / "registry").mkdir(parents=True, exist_ok=True)
+    config = STATE / "registry.yaml"
+    config.write_text(_CONFIG)
+    processes.remember(_NAME, processes.spawn(_NAME, ["/usr/bin/docker-registry", "serve", config]))
+    if not processes.wait_until(lambda: answers() and processes.alive(_NAME) is not None, timeout=15):
+        raise ClusterError(f"the registry does not answer at {REGISTRY}", log=LOGS / f"{_NAME}.log")
+
+
+def down() -> None:
+    processes.stop(_NAME)
+
+
+def answers() -> bool:
+    return _get("/v2/", "application/json") is not None
+
+
+def labels(repository: str, tag: str) -> dict[str, str] | None:
+    """The labels of an image, read from its configuration; None if the registry does not have it."""
+    manifest = _get(f"/v2/{repository}/manifests/{tag}", _MANIFESTS)
+    if manifest is None:
+        return None
+    digest = json.loads(manifest)["config"]["digest"]
+    config = _get(f"/v2/{repository}/blobs/{digest}", "application/octet-stream")
+    return None if config is None else json.loads(config).get("config", {}).get("Labels") or {}
+
+
+# The registry is on our own bridge: a proxy that the environment names must not get in between.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _get(path: str, accept: str) -> bytes | None:
+    request = urllib.request.Request(f"http://{REGISTRY}{path}", headers={"Accept": accept})
+    try:
+        with _direct.open(request, timeout=5) as response:
+            return response.read()
+    except (urllib.error.URLError, OSError):
+        return None
