@@ -11,7 +11,7 @@ from e2e.cluster.builds import binary, module_directory
 from e2e.cluster.controlplane import kubectl
 from e2e.cluster.paths import KUBECONFIG, MANIFESTS
 from e2e.cluster.processes import wait_until
-from e2e.cluster.shell import ClusterError, run
+from e2e.cluster.shell import ClusterError, run, tail_of
 from e2e.cluster.topology import DNS_ADDRESS, REGISTRY
 
 Report = Callable[[str], None]
@@ -42,13 +42,13 @@ def await_ready(report: Report) -> None:
     for namespace, name in _DEPLOYMENTS:
         report(f"waiting for {name}")
         if not wait_until(lambda: _available(namespace, name), timeout=120, pause=0.3):  # noqa: B023
-            raise ClusterError(f"{namespace}/{name} is not available after 120 s\n{_troubles(namespace)}")
+            raise ClusterError(f"{namespace}/{name} is not available after 120 s\n{_troubles(namespace, name)}")
     report("waiting for the gateway")
     if not wait_until(lambda: gateway_address() is not None, timeout=120, pause=0.3):
-        raise ClusterError(f"the Gateway is not programmed after 120 s\n{_troubles(_GATEWAY_SYSTEM)}")
+        raise ClusterError(f"the Gateway is not programmed after 120 s\n{_troubles(_GATEWAY_SYSTEM, 'envoy-gateway')}")
     report("waiting for metrics.k8s.io")
     if not wait_until(_metrics_served, timeout=60, pause=0.3):
-        raise ClusterError(f"metrics.k8s.io is not served after 60 s\n{_troubles('kube-system')}")
+        raise ClusterError(f"metrics.k8s.io is not served after 60 s\n{_troubles('kube-system', 'metrics-server')}")
 
 
 def all_ready() -> bool:
@@ -128,8 +128,17 @@ def _metrics_served() -> bool:
     return len(listed["items"]) > 0
 
 
-def _troubles(namespace: str) -> str:
-    """The first cause is nearly always in the pods or in the last warnings."""
-    pods = kubectl("get", "pods", f"--namespace={namespace}", "--output=wide")
-    warnings = kubectl("get", "events", f"--namespace={namespace}", "--field-selector=type=Warning")
-    return f"{pods}{chr(10).join(warnings.splitlines()[-8:])}"
+def _troubles(namespace: str, deployment: str) -> str:
+    """The first cause is nearly always in the pods, in the last warnings or in the program's last words."""
+    scope = f"--namespace={namespace}"
+    found: list[str] = []
+    for query in (
+        ("get", "pods", scope, "--output=wide"),
+        ("get", "events", scope, "--field-selector=type=Warning", "--no-headers"),
+        ("logs", f"deployment/{deployment}", scope, "--tail=8"),
+    ):
+        try:
+            found.append(tail_of(kubectl(*query).strip(), 8))
+        except ClusterError as error:
+            found.append(error.cause)
+    return "\n".join(found)

@@ -13,8 +13,8 @@ _CPU_SHARES = "4096"
 
 
 def hierarchies() -> list[Path]:
-    """The mounted v1 hierarchies, one per controller."""
-    return [path for path in sorted(_MOUNT.iterdir()) if (path / "cgroup.procs").exists() and path.name != "unified"]
+    """The mounted hierarchies: one per v1 controller, and the empty unified one that runc fills in as well."""
+    return [path for path in sorted(_MOUNT.iterdir()) if (path / "cgroup.procs").exists()]
 
 
 def make(cgroup: str) -> None:
