@@ -6,20 +6,30 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h))+$"
 DIGEST_PATTERN = r"^sha256:[a-f0-9]{64}$"
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
+
+def _plain(value: Any) -> Any:
+    """A whole number as text: in YAML ``cpu: 1`` is as good as ``cpu: "1"``."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, max_length=71)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 Subdomain = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, max_length=253)]
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_plain),
+    Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
 
 
 class ApiModel(BaseModel):
@@ -60,6 +70,21 @@ def field(
         extra["x-fallback"] = fallback
     # Only validated data comes from here, so a shared mutable default is never mutated: models are frozen.
     return Field(default, description=description, json_schema_extra=extra, **constraints)
+
+
+def uri_rules(name: str) -> tuple[tuple[str, str], ...]:
+    """CEL rules of a field that holds a URI."""
+    return (
+        (
+            f"!self.{name}.startsWith('file:')",
+            f"`{name}` must not use `file:`: a cluster has no local files; use `pvc:`",
+        ),
+        (f"!self.{name}.matches('/[.][.](/|$)')", f"`{name}` must not contain `..`"),
+        (
+            f"!self.{name}.startsWith('pvc:') || self.{name}.matches('^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?/.')",
+            f"`{name}` must be `pvc://claim/path` to name a file or folder of a PersistentVolumeClaim",
+        ),
+    )
 
 
 def rules(*validations: tuple[str, str]) -> ConfigDict:

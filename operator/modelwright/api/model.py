@@ -50,10 +50,7 @@ class Source(ApiModel):
         "Credentials of the source.", default=None, example={"secretRef": {"name": "s3-credentials"}}
     )
 
-    model_config = fields.rules(
-        ("!self.uri.startsWith('file:')", "`uri` must not use `file:`: a cluster has no local files; use `pvc:`"),
-        ("!self.uri.matches('/[.][.](/|$)')", "`uri` must not contain `..`"),
-    )
+    model_config = fields.rules(*fields.uri_rules("uri"))
 
 
 class Calibration(ApiModel):
@@ -66,10 +63,10 @@ class Calibration(ApiModel):
         fallback="resolved from the URI",
         example="sha256:" + "0123456789abcdef" * 4,
     )
-    max_samples: int = field(
-        "Rows used at most.", default=2048, unit="rows", example=2048, ge=16, le=100_000
-    )
+    max_samples: int = field("Rows used at most.", default=2048, unit="rows", example=2048, ge=16, le=100_000)
     seed: int = field("Seed of the choice of rows.", default=0, example=0, ge=0, le=2**31 - 1)
+
+    model_config = fields.rules(*fields.uri_rules("uri"))
 
 
 class Evaluation(ApiModel):
@@ -91,6 +88,8 @@ class Evaluation(ApiModel):
         fallback="accuracy with labels, else cosine to the source model's outputs",
         example="ndcg@10",
     )
+
+    model_config = fields.rules(*fields.uri_rules("uri"))
 
 
 class QualityGate(ApiModel):
@@ -154,6 +153,18 @@ class Resources(ApiModel):
         "Upper bounds by resource name.", default={}, example={"memory": "1Gi"}
     )
 
+    model_config = fields.rules(
+        (
+            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+            "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            "`requests` must be at most `limits`",
+        ),
+        *(
+            (f"!has(self.{name}) || self.{name}.all(key, size(key) <= 253)", f"names in `{name}` must be short")
+            for name in ("requests", "limits")
+        ),
+    )
+
 
 class Job(ApiModel):
     """The optimize Job's pod."""
@@ -193,7 +204,10 @@ class Optimization(ApiModel):
         example="cpu",
     )
     techniques: Annotated[tuple[Name, ...], Field(max_length=32)] = field(
-        "Techniques allowed, by name.", default=(), fallback="all that apply", example=["dynamic-int8", "graph-cleanup"]
+        "Techniques allowed, by name.",
+        default=(),
+        fallback="all that apply",
+        example=["dynamic-int8", "graph-cleanup"],
     )
     calibration: Calibration | None = field(
         "Inputs without labels. Without calibration and evaluation data only lossless techniques run.",
@@ -206,9 +220,7 @@ class Optimization(ApiModel):
         example={"uri": "s3://models/ranker/evaluation.npz", "metric": "ndcg@10"},
     )
     gates: Gates = field("Bounds an artifact must prove.", default=Gates(), example={"quality": {"maxDrop": 0.005}})
-    workload: Workload = field(
-        "What the model will be asked.", default=Workload(), example={"batchSizes": [1, 8, 32]}
-    )
+    workload: Workload = field("What the model will be asked.", default=Workload(), example={"batchSizes": [1, 8, 32]})
     budget: Budget = field(
         "How much search is allowed.", default=Budget(), example={"maxTrials": 40, "maxDuration": "10m"}
     )
@@ -218,6 +230,13 @@ class Optimization(ApiModel):
         example="Fail",
     )
     job: Job = field("The Job's pod.", default=Job(), example={"activeDeadlineSeconds": 3600})
+
+    model_config = fields.rules(
+        (
+            "duration(self.budget.maxDuration) <= duration(string(self.job.activeDeadlineSeconds) + 's')",
+            "`budget.maxDuration` must be at most `job.activeDeadlineSeconds`, or the best so far would be lost",
+        ),
+    )
 
 
 class DynamicBatching(ApiModel):
@@ -264,16 +283,30 @@ class Serving(ApiModel):
         example={"maxQueueDelayMicroseconds": 200},
     )
     instance_group: InstanceGroup | None = field(
-        "Copies of the model in one pod.", default=None, fallback="measured by the optimizer", example={"count": 1}
+        "Copies of the model in one pod.",
+        default=None,
+        fallback="measured by the optimizer",
+        example={"count": 1},
     )
     drain_seconds: int = field(
-        "Longest request that is let finish when a pod stops.", default=30, unit="seconds", example=30, ge=1, le=3600
+        "Longest request that is let finish when a pod stops.",
+        default=30,
+        unit="seconds",
+        example=30,
+        ge=1,
+        le=3600,
     )
 
     model_config = fields.rules(
         (
             "!(has(self.maxBatchSize) && self.maxBatchSize == 0 && has(self.dynamicBatching))",
             "`dynamicBatching` must be unset when `maxBatchSize` is 0: Triton then forms no batches",
+        ),
+        (
+            "!has(self.maxBatchSize) || !has(self.dynamicBatching) || "
+            "!has(self.dynamicBatching.preferredBatchSizes) || "
+            "self.dynamicBatching.preferredBatchSizes.all(size, size <= self.maxBatchSize)",
+            "`dynamicBatching.preferredBatchSizes` must be at most `maxBatchSize`",
         ),
     )
 
@@ -309,6 +342,13 @@ class Gateway(ApiModel):
         example=["ranker.example.com"],
     )
 
+    model_config = fields.rules(
+        (
+            "!has(self.hostnames) || self.hostnames.all(host, size(host.split('.')[0]) <= 58)",
+            "the first label of `hostnames` must have at most 58 characters, for gRPC adds `-grpc` to it",
+        ),
+    )
+
 
 class TrafficRouting(ApiModel):
     """How traffic reaches the model."""
@@ -335,16 +375,16 @@ class ModelSpec(ApiModel):
 
     model: Source = field("The trained model.", example={"uri": "s3://models/ranker/7/"})
     optimization: Optimization = field(
-        "What may be done to the model, and what must be proved.", default=Optimization(), example={"mode": "Auto"}
+        "What may be done to the model, and what must be proved.",
+        default=Optimization(),
+        example={"mode": "Auto"},
     )
     serving: Serving = field("How the artifact is served.", default=Serving(), example={"maxBatchSize": 32})
     rollout: Rollout = field("How a new revision takes over.", default=Rollout(), example={})
     replicas: int = field(
         "Pods of the stable revision; also written by `kubectl scale`.", default=1, example=2, ge=0, le=1000
     )
-    suspend: bool = field(
-        "Stops Jobs and scales every revision to 0; nothing is deleted.", default=False, example=True
-    )
+    suspend: bool = field("Stops Jobs and scales every revision to 0; nothing is deleted.", default=False, example=True)
     revision_history_limit: int = field(
         "Former revisions kept at 0 replicas for a fast return.", default=3, example=3, ge=0, le=20
     )

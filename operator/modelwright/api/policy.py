@@ -29,7 +29,8 @@ class Pool(ApiModel):
 
     name: Name = field("Name that models use.", example="cpu")
     hardware_class: Name = field(
-        "Hardware on which a measurement is worth repeating: part of the artifact's key.", example="cpu-avx512"
+        "Hardware on which a measurement is worth repeating: part of the artifact's key.",
+        example="cpu-avx512",
     )
     image: Annotated[str, Field(min_length=1, max_length=512)] = field(
         "Triton image, best pinned by digest.", example="nvcr.io/nvidia/tritonserver:25.09-py3"
@@ -60,7 +61,9 @@ class ArtifactStore(ApiModel):
     )
     insecure: bool = field("Plain HTTP instead of TLS.", default=False, example=False)
     secret_ref: SecretRef | None = field(
-        "Secret with `.dockerconfigjson`, in each model's namespace.", default=None, example={"name": "store-login"}
+        "Secret with `.dockerconfigjson`, in each model's namespace.",
+        default=None,
+        example={"name": "store-login"},
     )
 
 
@@ -79,7 +82,9 @@ class Sources(ApiModel):
         "Allowed URI schemes.", default=("https", "s3", "gs", "az", "oci", "pvc"), example=["s3", "oci"]
     )
     insecure_registries: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=8)] = field(
-        "Registries (`host:port`) that are spoken to in plain HTTP.", default=(), example=["registry.local:5000"]
+        "Registries (`host:port`) that are spoken to in plain HTTP.",
+        default=(),
+        example=["registry.local:5000"],
     )
 
 
@@ -104,7 +109,11 @@ class PolicySpec(ApiModel):
     """What a platform team decides."""
 
     priority: int = field(
-        "The policy with the highest priority picks pools and defaults.", default=0, example=10, ge=-1000, le=1000
+        "The policy with the highest priority picks pools and defaults.",
+        default=0,
+        example=10,
+        ge=-1000,
+        le=1000,
     )
     pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=32)] = field(
         "Named hardware; the first is the default.",

@@ -54,14 +54,16 @@ class OptimizationStatus(ApiModel):
 
     key: str = field("Identity of the work.", example="5f2c…")
     inputs_hash: str = field(
-        "Hash of all that the key covers but the optimizer's version, which is pinned.", default="", example="5f2c…"
+        "Hash of all that the key covers but the optimizer's version, which is pinned.",
+        default="",
+        example="5f2c…",
     )
     artifact: str = field("Digest of the artifact.", example="sha256:…")
     outcome: str = field("What the Job found.", example="Optimized")
     winner: str = field("Candidate that won.", default="", example="static-int8")
     techniques: tuple[str, ...] = field("Techniques in it.", default=(), example=["graph-cleanup", "static-int8"])
     speedup: float = field("CPU time of the source model divided by the artifact's.", unit="ratio", example=2.4)
-    speedup_range: str = field("Quartiles of the speed-up over rounds.", default="", example="2.31–2.48")
+    speedup_range: str = field("Quartiles of the speed-up over rounds.", default="", example="2.31-2.48")
     reliable: bool = field("Whether the baseline measured equal to itself.", default=True, example=True)
     candidates: int = field("Candidates tried.", default=0, example=12)
     seconds: float = field("Time the search took.", default=0.0, unit="seconds", example=74.2)
@@ -78,6 +80,11 @@ class RevisionStatus(ApiModel):
     artifact: str = field("Digest of its artifact.", example="sha256:…")
     source: str = field("Digest of its source.", default="", example="sha256:…")
     since: str = field("When it got its role.", default="", example="2026-01-01T00:00:00Z")
+    template: dict[str, Any] = field(
+        "What its objects are rendered from; only of revisions that serve or are to serve.",
+        default={},
+        example={},
+    )
 
 
 class AttemptStatus(ApiModel):
@@ -86,7 +93,9 @@ class AttemptStatus(ApiModel):
     work: str = field("Stage and key of the work that failed.", example="resolve-5f2c1a2b")
     count: int = field("Attempts that failed.", example=2)
     retry_at: str = field(
-        "When the next attempt starts; empty if another one is pointless.", default="", example="2026-01-01T00:00:00Z"
+        "When the next attempt starts; empty if another one is pointless.",
+        default="",
+        example="2026-01-01T00:00:00Z",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a digest is made of, so that a user can compute it with coreutils.
+r"""What a digest is made of, so that a user can compute it with coreutils.
 
 * One file: the SHA-256 of its bytes (``sha256sum model.onnx``).
 * A folder: the SHA-256 of the lines ``<sha256>  <relative path>\\n`` of its files, sorted by path in byte order

@@ -90,7 +90,10 @@ def answered(message: str, work_key: str, inputs: str) -> OptimizationStatus | F
     try:
         result = OptimizeResult.model_validate_json(message)
     except ValidationError as error:
-        return Finding(Reason.OPTIMIZATION_FAILED, f"the optimize Job's answer cannot be read: {error.error_count()} errors.")
+        return Finding(
+            Reason.OPTIMIZATION_FAILED,
+            f"the optimize Job's answer cannot be read: {error.error_count()} errors.",
+        )
     if result.failure:
         reason = Reason(result.failure.reason) if result.failure.reason in set(Reason) else Reason.OPTIMIZATION_FAILED
         return Finding(reason, result.failure.message, result.failure.hint, terminal=not result.failure.retriable)
@@ -124,7 +127,7 @@ def _status(
             "winner": summary.winner,
             "techniques": summary.techniques,
             "speedup": round(summary.speedup, 3),
-            "speedup_range": f"{summary.speedup_low:.2f}–{summary.speedup_high:.2f}",  # noqa: RUF001 - a range
+            "speedup_range": f"{summary.speedup_low:.2f}-{summary.speedup_high:.2f}",
             "reliable": summary.reliable,
             "candidates": summary.candidates,
             "seconds": round(summary.seconds, 1),

@@ -1,7 +1,7 @@
 """A Snapshot: everything one pass observed about one model, named by role. Frozen; decisions see nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelwright.api.conditions import Finding
@@ -12,7 +12,7 @@ from modelwright.api.status import ModelStatus
 
 @dataclass(frozen=True)
 class ObservedModel:
-    """The OptimizedModel as the API server has it. `spec` is None if it could not be parsed; then `invalid` says why."""
+    """The OptimizedModel as the API server has it. `spec` is None if it could not be read; then `invalid` says why."""
 
     namespace: str
     name: str
@@ -183,6 +183,17 @@ class Snapshot:
     pods: tuple[ObservedPod, ...]
     images: Images
     apply_errors: tuple[ApplyError, ...] = ()
+
+    def owned(self) -> "Snapshot":
+        """Only children of this very object: another of the same name, just deleted, may have left its own."""
+        uid = self.model.uid
+        return replace(
+            self,
+            jobs=tuple(child for child in self.jobs if child.owner_uid == uid),
+            deployments=tuple(child for child in self.deployments if child.owner_uid == uid),
+            routes=tuple(child for child in self.routes if child.owner_uid == uid),
+            others=tuple(child for child in self.others if child.owner_uid == uid),
+        )
 
     def child(self, kind: str, name: str) -> ObservedChild | None:
         """The child of that kind and name, if it exists."""

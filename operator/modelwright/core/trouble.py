@@ -17,7 +17,13 @@ LOG_TAIL_LIMIT = 1024
 GIVE_UP_RESTARTS = 3
 """Restarts after which a container that keeps ending is not waited for any more."""
 
-PULL_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+PULL_REASONS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+}
 CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 OOM = "OOMKilled"
 
@@ -86,7 +92,10 @@ def image_pull(pod: ObservedPod, container: ObservedContainer) -> Finding | None
         return None
     return Finding(
         Reason.IMAGE_PULL_FAILED,
-        bounded(f"image of container {container.name}: {container.waiting_message or container.waiting_reason}", 400),
+        bounded(
+            f"image of container {container.name}: {container.waiting_message or container.waiting_reason}",
+            400,
+        ),
         "Check the image's name in the ServingPolicy's pool, the registry and its login.",
         terminal=False,
     )

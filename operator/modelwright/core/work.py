@@ -155,7 +155,11 @@ def _cause(work: Work, job: ObservedJob, pods: tuple[ObservedPod, ...]) -> Troub
         "See status.failure.logTail.",
     )
     return Trouble(
-        finding, pod.name, container.name, container.exit_code, container.termination_message[-trouble.LOG_TAIL_LIMIT :]
+        finding,
+        pod.name,
+        container.name,
+        container.exit_code,
+        container.termination_message[-trouble.LOG_TAIL_LIMIT :],
     )
 
 
@@ -179,7 +183,7 @@ def said_finding(container: ObservedContainer) -> Finding | None:
 
 def _deadline(work: Work, seen: Trouble | None) -> Finding:
     """A Job past its deadline; what kept its pod from starting says more than the clock."""
-    if seen and not seen.pod == "" and seen.finding.reason in {Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE}:
+    if seen and seen.pod and seen.finding.reason in {Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE}:
         return seen.finding
     return Finding(
         Reason.JOB_DEADLINE_EXCEEDED,

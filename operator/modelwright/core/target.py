@@ -1,0 +1,26 @@
+"""The revision that a generation asks for: an artifact, served as spec and policy say."""
+
+from modelwright.api.model import ModelSpec
+from modelwright.api.status import OptimizationStatus, SourceStatus
+from modelwright.core import optimization
+from modelwright.core.jobs import store_secret
+from modelwright.core.resolve import Resolved
+from modelwright.render.revision import Revision
+
+
+def target_revision(
+    spec: ModelSpec, resolved: Resolved, found: SourceStatus | None, optimized: OptimizationStatus | None
+) -> Revision | None:
+    """The revision asked for; None while source or artifact is not known."""
+    if found is None or optimized is None:
+        return None
+    return Revision(
+        model_name=resolved.model_name,
+        artifact=optimized.artifact,
+        source=found.digest,
+        recommendation=optimization.recommendation(optimized),
+        serving=spec.serving,
+        pool=resolved.pool,
+        store=resolved.store,
+        store_secret=store_secret(resolved),
+    )
