@@ -101,6 +101,13 @@ def ready_nodes() -> dict[str, bool]:
     }
 
 
+def user_kubeconfig(name: str, group: str) -> str:
+    """A kubeconfig for another user, signed by the cluster's own authority."""
+    config = CONTROL_PLANE.directory / "kubeadm-init.yaml"
+    command: list[str | Path] = [binary("kubeadm"), "kubeconfig", "user", "--config", config]
+    return run(nodes.inside(CONTROL_PLANE, [*command, "--client-name", name, "--org", group]))
+
+
 def kubectl(*words: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
     """Run kubectl as the cluster's administrator."""
     return run([binary("kubectl"), "--kubeconfig", KUBECONFIG, *words], stdin=stdin, timeout=timeout)

@@ -1,8 +1,11 @@
 """The one registry that all nodes pull from; it holds artifacts as well. Its content lives in the cache."""
 
+import hashlib
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
+from email.message import Message
 
 from e2e.cluster import processes
 from e2e.cluster.paths import CACHE, LOGS, STATE
@@ -57,6 +60,24 @@ def labels(repository: str, tag: str) -> dict[str, str] | None:
     return None if config is None else json.loads(config).get("config", {}).get("Labels") or {}
 
 
+def put_blob(repository: str, content: bytes) -> str:
+    """Upload a blob in one request and return its digest."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    opened = _request("POST", f"/v2/{repository}/blobs/uploads/")
+    location = urllib.parse.urlsplit(opened["Location"])
+    query = f"{location.query}&digest={digest}".lstrip("&")
+    _request("PUT", f"{location.path}?{query}", content)
+    return digest
+
+
+def has_blob(repository: str, digest: str) -> bool:
+    return _get(f"/v2/{repository}/blobs/{digest}", "application/octet-stream") is not None
+
+
+def delete_blob(repository: str, digest: str) -> None:
+    _request("DELETE", f"/v2/{repository}/blobs/{digest}")
+
+
 # The registry is on our own bridge: a proxy that the environment names must not get in between.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -68,3 +89,10 @@ def _get(path: str, accept: str) -> bytes | None:
             return response.read()
     except (urllib.error.URLError, OSError):
         return None
+
+
+def _request(method: str, path: str, body: bytes = b"") -> Message:
+    headers = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(f"http://{REGISTRY}{path}", body, headers, method=method)
+    with _direct.open(request, timeout=5) as response:
+        return response.headers
