@@ -8,8 +8,9 @@ each titled with its path (``org.opencontainers.image.title``):
 * ``report.json`` the report
 
 In a registry, an artifact of namespace ``NS`` lives in the repository ``<store>/NS``; the tag ``key-<hex>`` names the
-artifact of an optimization key, and ``journal-<hex>`` the journal of an unfinished one. A store on disk is an OCI
-image layout with the same bytes.
+artifact of an optimization key, and ``journal-<hex>`` the journal of an unfinished one. Each artifact also has a tag
+``artifact-<hex>`` of its own digest, so that no clean-up of untagged manifests removes one that a revision serves. A
+store on disk is an OCI image layout with the same bytes.
 """
 
 from typing import Any, Literal

@@ -3,6 +3,7 @@ r"""What a digest is made of, so that a user can compute it with coreutils.
 * One file: the SHA-256 of its bytes (``sha256sum model.onnx``).
 * A folder: the SHA-256 of the lines ``<sha256>  <relative path>\\n`` of its files, sorted by path in byte order
   (``find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum``).
+  Files of types that are not taken (see `modelwright.agent.sources`) do not count.
 * ``oci://``: the digest of the manifest, as the registry names it.
 """
 
