@@ -1,14 +1,16 @@
 """Every name, label, annotation and key of the project, each derived from one group name."""
 
+from modelwright.api import kinds
 from modelwright.contract import digest
 
-GROUP = "modelwright.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-MODEL_KIND = "OptimizedModel"
-MODEL_PLURAL = "optimizedmodels"
-POLICY_KIND = "ServingPolicy"
-POLICY_PLURAL = "servingpolicies"
+GROUP = kinds.GROUP
+VERSION = kinds.VERSION
+API_VERSION = kinds.API_VERSION
+MODEL_KIND = kinds.MODEL_KIND
+MODEL_PLURAL = kinds.MODEL_PLURAL
+POLICY_KIND = kinds.POLICY_KIND
+POLICY_PLURAL = kinds.POLICY_PLURAL
+MODEL_NAME_LIMIT = kinds.MODEL_NAME_LIMIT
 
 FIELD_MANAGER = "modelwright"
 COMPONENT = "modelwright-operator"
@@ -40,9 +42,6 @@ PORT_GRPC = 8001
 PORT_METRICS = 8002
 
 REVISION_HEADER = "modelwright-revision"
-
-MODEL_NAME_LIMIT = 50
-"""Longest `metadata.name`: a child adds at most 13 characters and a Service name ends at 63."""
 
 
 def job_name(model: str, stage: str, key: str, attempt: int) -> str:

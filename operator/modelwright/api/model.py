@@ -155,8 +155,10 @@ class Resources(ApiModel):
 
     model_config = fields.rules(
         (
-            "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
-            "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)",
+            (
+                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+                "quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)"
+            ),
             "`requests` must be at most `limits`",
         ),
         *(
@@ -233,7 +235,11 @@ class Optimization(ApiModel):
 
     model_config = fields.rules(
         (
-            "duration(self.budget.maxDuration) <= duration(string(self.job.activeDeadlineSeconds) + 's')",
+            # Both are always there, but for the moment in which the API server judges the default `{}` itself.
+            (
+                "!has(self.budget) || !has(self.job) || "
+                "duration(self.budget.maxDuration).getSeconds() <= self.job.activeDeadlineSeconds"
+            ),
             "`budget.maxDuration` must be at most `job.activeDeadlineSeconds`, or the best so far would be lost",
         ),
     )
@@ -303,9 +309,11 @@ class Serving(ApiModel):
             "`dynamicBatching` must be unset when `maxBatchSize` is 0: Triton then forms no batches",
         ),
         (
-            "!has(self.maxBatchSize) || !has(self.dynamicBatching) || "
-            "!has(self.dynamicBatching.preferredBatchSizes) || "
-            "self.dynamicBatching.preferredBatchSizes.all(size, size <= self.maxBatchSize)",
+            (
+                "!has(self.maxBatchSize) || !has(self.dynamicBatching) || "
+                "!has(self.dynamicBatching.preferredBatchSizes) || "
+                "self.dynamicBatching.preferredBatchSizes.all(size, size <= self.maxBatchSize)"
+            ),
             "`dynamicBatching.preferredBatchSizes` must be at most `maxBatchSize`",
         ),
     )
