@@ -32,6 +32,8 @@ def install(report: Report) -> None:
     _apply("coredns.yaml")
     _apply_metrics_server()
     _apply("prometheus.yaml")
+    # The chart runs a Job first, which fails for good if Services do not work yet; CoreDNS is ready once they do.
+    _await_deployment("kube-system", "coredns", report)
     report("Envoy Gateway's chart")
     _install_gateway_chart()
     _apply("gateway.yaml")
@@ -40,15 +42,19 @@ def install(report: Report) -> None:
 def await_ready(report: Report) -> None:
     """Wait until all of it works; show what is wrong with the first that does not."""
     for namespace, name in _DEPLOYMENTS:
-        report(f"waiting for {name}")
-        if not wait_until(lambda: _available(namespace, name), timeout=120, pause=0.3):  # noqa: B023
-            raise ClusterError(f"{namespace}/{name} is not available after 120 s\n{_troubles(namespace, name)}")
+        _await_deployment(namespace, name, report)
     report("waiting for the gateway")
     if not wait_until(lambda: gateway_address() is not None, timeout=120, pause=0.3):
         raise ClusterError(f"the Gateway is not programmed after 120 s\n{_troubles(_GATEWAY_SYSTEM, 'envoy-gateway')}")
     report("waiting for metrics.k8s.io")
     if not wait_until(_metrics_served, timeout=60, pause=0.3):
         raise ClusterError(f"metrics.k8s.io is not served after 60 s\n{_troubles('kube-system', 'metrics-server')}")
+
+
+def _await_deployment(namespace: str, name: str, report: Report) -> None:
+    report(f"waiting for {name}")
+    if not wait_until(lambda: _available(namespace, name), timeout=120, pause=0.3):
+        raise ClusterError(f"{namespace}/{name} is not available after 120 s\n{_troubles(namespace, name)}")
 
 
 def all_ready() -> bool:

@@ -1,7 +1,6 @@
 """From running nodes to a cluster: kubeadm makes the control plane, and lets the other node join."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 from string import Template
@@ -16,7 +15,6 @@ from e2e.cluster.topology import (
     CONTROL_PLANE,
     DNS_ADDRESS,
     GPU_WORKER,
-    HOST_ADDRESS,
     NODES,
     POD_NETWORK,
     REGISTRY,
@@ -26,7 +24,6 @@ from e2e.cluster.topology import (
 
 # kubeadm asks for 650m of CPU in all, a third of the machine; what is idle needs no reservation.
 _CPU_REQUESTS = {"etcd": "50m", "kube-apiserver": "100m", "kube-controller-manager": "30m", "kube-scheduler": "20m"}
-_JOIN_COMMAND = re.compile(r"--token (?P<token>\S+) --discovery-token-ca-cert-hash (?P<hash>\S+)")
 
 
 def initialize() -> None:
@@ -47,28 +44,32 @@ def initialize() -> None:
         POD_NETWORK=POD_NETWORK,
     )
     # CoreDNS is ours (one replica, no way to the outside), see addons.py.
-    _kubeadm(node, "init", "--config", config, "--skip-phases", "addon/coredns")
+    _kubeadm(node, "init", config, without="preflight,addon/coredns")
     _hand_out(kubernetes / "admin.conf")
 
 
 def join(node: Node) -> None:
-    """Let another node join, with a fresh token."""
-    create = [binary("kubeadm"), "token", "create", "--print-join-command", "--kubeconfig", KUBECONFIG]
-    command = run(nodes.inside(CONTROL_PLANE, create))
-    if not (found := _JOIN_COMMAND.search(command)):
-        raise ClusterError(f"kubeadm gave no join command but: {command.strip()}")
+    """Let another node join, with a fresh token.
+
+    It reads the cluster's address and CA from a file. Looked up by token, they would not be found at once:
+    a controller signs them for each new token, and kubeadm looks every five seconds.
+    """
+    create: list[str | Path] = [binary("kubeadm"), "token", "create", "--kubeconfig", KUBECONFIG]
+    token = run(nodes.inside(CONTROL_PLANE, create)).strip()
+    discovery = node.directory / "cluster-info.conf"
+    query = ("get", "configmap", "cluster-info", "--namespace=kube-public", "--output=jsonpath={.data.kubeconfig}")
+    discovery.write_text(kubectl(*query))
     key, value, effect = parse_taint(node.taint or "")
     config = _render(
         node,
         "kubeadm-join.yaml",
-        API_ADDRESS=HOST_ADDRESS,
-        TOKEN=found["token"],
-        CA_HASH=found["hash"],
+        DISCOVERY=str(discovery),
+        TOKEN=token,
         TAINT_KEY=key,
         TAINT_VALUE=value,
         TAINT_EFFECT=effect,
     )
-    _kubeadm(node, "join", "--config", config)
+    _kubeadm(node, "join", config, without="preflight")
 
 
 def await_nodes() -> None:
@@ -125,9 +126,9 @@ def parse_taint(taint: str) -> tuple[str, str, str]:
     return key, value, effect
 
 
-def _kubeadm(node: Node, verb: str, *words: str | Path) -> None:
-    """Run kubeadm in a node. Its preflight checks look for an init system and swap; the node has neither."""
-    command: list[str | Path] = [binary("kubeadm"), verb, *words, "--ignore-preflight-errors=all"]
+def _kubeadm(node: Node, verb: str, config: Path, without: str) -> None:
+    """Run kubeadm in a node. Its preflight looks for an init system and for the node's name in DNS, in vain."""
+    command: list[str | Path] = [binary("kubeadm"), verb, "--config", config, "--skip-phases", without]
     try:
         output = run(nodes.inside(node, command), timeout=300)
     except ClusterError as error:

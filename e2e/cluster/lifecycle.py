@@ -121,6 +121,7 @@ def _erase_nodes() -> None:
     KUBECONFIG.unlink(missing_ok=True)
     for one in reversed(NODES):
         node.erase(one)
+    network.forget_services()
 
 
 def _link_programs() -> None:

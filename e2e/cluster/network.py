@@ -93,10 +93,20 @@ def down() -> None:
             _ip("link", "delete", name)
     if succeeds(["ip", "route", "show", "exact", POD_NETWORK]):
         succeeds(["ip", "route", "delete", "unreachable", POD_NETWORK])
+    forget_services()
     if Path("/usr/sbin/nft").exists():
-        for family, table in (("inet", _TABLE), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
-            succeeds(["nft", "delete", "table", family, table])
+        succeeds(["nft", "delete", "table", "inet", _TABLE])
     _restore_sysctls()
+
+
+def forget_services() -> None:
+    """Drop what kube-proxy wrote on the host: a new cluster must not inherit the addresses of the last one."""
+    if Path("/usr/sbin/nft").exists():
+        for family in ("ip", "ip6"):
+            succeeds(["nft", "delete", "table", family, "kube-proxy"])
+    if Path("/usr/sbin/conntrack").exists():
+        for network in (SERVICE_NETWORK, POD_NETWORK):
+            succeeds(["conntrack", "--delete", "--orig-dst", network])
 
 
 def _ip(*words: str) -> None:
