@@ -48,6 +48,7 @@ class Web:
     url: str
     routes: dict[str, Action] = field(default_factory=dict[str, Action])
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list[tuple[str, str, dict[str, str]]])
+    bodies: list[bytes] = field(default_factory=list[bytes])
     release: threading.Event = field(default_factory=threading.Event)
     fallback: Action | None = None
 

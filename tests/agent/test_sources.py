@@ -254,9 +254,9 @@ def test_an_absent_or_empty_secret_is_said_to_be_missing(web: "Web", tmp_path: P
 @pytest.mark.parametrize(
     ("uri", "keys", "named"),
     [
-        ("s3://models/m.onnx", {"HTTP_BEARER_TOKEN": "v4lue"}, "AWS_ACCESS_KEY_ID"),
+        ("s3://models/m.onnx", {"token": "v4lue"}, "AWS_ACCESS_KEY_ID"),
         ("s3://models/m.onnx", {"AWS_ACCESS_KEY_ID": "v4lue"}, "AWS_SECRET_ACCESS_KEY"),
-        ("gs://models/m.onnx", {"AWS_REGION": "v4lue"}, "GOOGLE_SERVICE_ACCOUNT"),
+        ("gs://models/m.onnx", {"key.json": "v4lue"}, "GOOGLE_SERVICE_ACCOUNT"),
         ("https://host/m.onnx", {"HTTP_USERNAME": "v4lue"}, "HTTP_PASSWORD"),
         ("oci://host/m:1", {"username": "v4lue"}, ".dockerconfigjson"),
         ("oci://host/m:1", {"dockerconfigjson": "v4lue"}, "kubectl create secret docker-registry"),

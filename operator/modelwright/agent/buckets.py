@@ -190,9 +190,7 @@ def _store(place: Place, fetching: Fetching, secret: Secret) -> "ObjectStore":
         transport.check_host(urlsplit(endpoint).hostname or "")
     known = any(key in secret.values or key in os.environ for key in cloud.identity)
     skip = secret.values.get(f"{cloud.prefix}_SKIP_SIGNATURE", "false" if known else "true")
-    options = _client_options(
-        fetching, allow_http=secret.values.get(f"{cloud.prefix}_ALLOW_HTTP", "") == "true"
-    )
+    options = _client_options(fetching, allow_http=secret.values.get(f"{cloud.prefix}_ALLOW_HTTP", "") == "true")
     retries: RetryConfig = {
         "max_retries": 3,
         "retry_timeout": timedelta(seconds=4 * fetching.timeout_seconds),

@@ -107,9 +107,7 @@ def _check_parts(parts: SplitResult, uri: str) -> None:
     if (parts.query and parts.scheme not in _WEB) or parts.fragment:
         raise unsafe(f"{redacted(uri)} has a query or a fragment, which {parts.scheme} URIs do not know.")
     if not parts.netloc and parts.scheme != "file":
-        raise unsafe(
-            f"{redacted(uri)} names no {'host' if parts.scheme in (*_WEB, 'oci') else 'bucket or claim'}."
-        )
+        raise unsafe(f"{redacted(uri)} names no {'host' if parts.scheme in (*_WEB, 'oci') else 'bucket or claim'}.")
     if parts.netloc and parts.scheme == "file":
         raise unsafe(f"{redacted(uri)} names a host; a file URI has three slashes.")
     segments = unquote(parts.path).strip("/").split("/")

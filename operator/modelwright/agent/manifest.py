@@ -61,9 +61,7 @@ def build(config: Blob, files: Mapping[str, Blob], artifact_type: str = artifact
         files: Title to content; laid down sorted by title.
         artifact_type: OCI artifact type.
     """
-    layers = [
-        {**_descriptor(blob), "annotations": {artifact.TITLE: title}} for title, blob in sorted(files.items())
-    ]
+    layers = [{**_descriptor(blob), "annotations": {artifact.TITLE: title}} for title, blob in sorted(files.items())]
     document = {
         "schemaVersion": 2,
         "mediaType": MEDIA_TYPE,
@@ -89,9 +87,7 @@ def parse(data: bytes, titles: Iterable[str] = (artifact.TITLE,)) -> Manifest:
         document: dict[str, Any] = json.loads(data)
         files: dict[str, Blob] = {}
         for layer in document["layers"]:
-            title = next(
-                (layer["annotations"][key] for key in wanted if key in layer.get("annotations", {})), ""
-            )
+            title = next((layer["annotations"][key] for key in wanted if key in layer.get("annotations", {})), "")
             _check_title(title, files)
             files[title] = _blob(layer)
         return Manifest(

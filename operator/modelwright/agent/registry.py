@@ -15,7 +15,7 @@ import requests
 
 from modelwright.agent import login, secrets, transport
 from modelwright.agent.manifest import CHUNK, MAX_BYTES, MEDIA_TYPE, Blob
-from modelwright.agent.retry import retrying
+from modelwright.agent.retry import Silence, retrying
 from modelwright.contract import digest
 from modelwright.errors import StoreError
 
@@ -23,6 +23,7 @@ _ACCEPT = {"Accept": MEDIA_TYPE}
 _MISSING = 404
 _REFUSED = (401, 403)
 _PASSING = (408, 429)
+_LOG = "See the registry's log."
 
 
 @dataclass(frozen=True)
@@ -178,20 +179,16 @@ class Repository:
             return
         if response.status_code in _REFUSED:
             raise self._denied()
-        passing = response.status_code >= 500 or response.status_code in _PASSING
-        raise StoreError(
-            self._wording.unreachable,
-            f"The registry answered {response.status_code} for {what} of {self.name}.",
-            "See the registry's log.",
-            retriable=passing,
-        )
+        text = f"The registry answered {response.status_code} for {what} of {self.name}."
+        if response.status_code >= 500 or response.status_code in _PASSING:
+            raise Silence(self._wording.unreachable, text, _LOG)
+        raise StoreError(self._wording.unreachable, text, _LOG)
 
     def _unreachable(self, error: BaseException) -> StoreError:
-        return StoreError(
+        return Silence(
             self._wording.unreachable,
             f"The registry of {self.name} {transport.explain(error, self._timeout)}.",
             "Check the address and that the registry runs; an egress policy may be in the way.",
-            retriable=True,
         )
 
     def _denied(self) -> StoreError:
@@ -203,9 +200,7 @@ class Repository:
         )
 
     def _corrupt(self, what: str) -> StoreError:
-        return StoreError(
-            self._wording.corrupt, f"In {self.name}, {what}.", "Store it again, or name another digest."
-        )
+        return StoreError(self._wording.corrupt, f"In {self.name}, {what}.", "Store it again, or name another digest.")
 
 
 class _FileBody:

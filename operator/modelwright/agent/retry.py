@@ -12,14 +12,18 @@ T = TypeVar("T")
 PAUSES: tuple[float, ...] = (0.5, 1.0, 2.0)
 """Seconds before each further attempt. Longer outages are for the operator to wait out."""
 
-_PASSING = ("SourceUnreachable", "StoreUnavailable")
+
+class Silence(StoreError):
+    """Nothing answered, or not to the end; worth another try within seconds."""
+
+    def __init__(self, reason: str, message: str, hint: str) -> None:
+        super().__init__(reason, message, hint, retriable=True)
 
 
 def retrying(call: Callable[[], T]) -> T:
-    """The result of `call`, tried again while it raises a StoreError for want of an answer.
+    """The result of `call`, tried again while nothing answers.
 
-    Only silence is worth an immediate second try: an absent object or a refused login is retriable too, but
-        not within seconds.
+    An absent object or a refused login may be worth another try as well, but not within seconds.
 
     Raises:
         StoreError: Of the last attempt.
@@ -27,8 +31,6 @@ def retrying(call: Callable[[], T]) -> T:
     for pause in PAUSES:
         try:
             return call()
-        except StoreError as error:
-            if error.reason not in _PASSING or not error.retriable:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+        except Silence:
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
     return call()

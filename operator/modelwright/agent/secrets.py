@@ -9,6 +9,7 @@ from typing import Any
 from modelwright.errors import InputError
 
 DOCKER_CONFIG = ".dockerconfigjson"
+_FAMILIES = ("AWS_", "GOOGLE_", "AZURE_", "HTTP_")
 _HINT = "Create the Secret in the model's namespace under the key names of the docs, or name another one."
 
 
@@ -24,15 +25,21 @@ class Secret:
         return {name: self.values[name] for name in names if name in self.values}
 
     def require_one_of(self, names: tuple[str, ...], scheme: str) -> None:
-        """Refuse a Secret that was named but has no key that `scheme` knows.
+        """Refuse a Secret that was named but holds nothing we know.
+
+        One Secret serves a model's source and its data, which may lie in places of different kinds; so keys
+        for another kind are fine, and this place is then asked without a login.
 
         Raises:
             InputError: SecretMissing, naming the keys found and expected.
         """
-        if self.folder is not None and not self.some(names):
-            found = ", ".join(sorted(self.values)) or "none"
+        known = any(key == DOCKER_CONFIG or key.startswith(_FAMILIES) for key in self.values)
+        if self.folder is not None and not known:
+            found = ", ".join(sorted(self.values))
             raise InputError(
-                "SecretMissing", f"The Secret has no key for {scheme}; keys found: {found}.", _expected(names)
+                "SecretMissing",
+                f"The Secret has no key for {scheme}; keys found: {found}.",
+                f"Expected one of: {', '.join(names)}.",
             )
 
     def require_together(self, first: str, second: str) -> None:
@@ -67,9 +74,7 @@ def read(folder: Path | None) -> Secret:
     # Beside the keys lie the kubelet's `..data` links; a key of our own may begin with one dot.
     keys = [entry for entry in folder.iterdir() if not entry.name.startswith("..") and entry.is_file()]
     if not keys:
-        raise InputError(
-            "SecretMissing", "The Secret named for this source does not exist or is empty.", _HINT
-        )
+        raise InputError("SecretMissing", "The Secret named for this source does not exist or is empty.", _HINT)
     return Secret(folder, {key.name: key.read_text(errors="replace").strip() for key in keys})
 
 
@@ -112,7 +117,3 @@ def _login(entry: Mapping[str, Any]) -> tuple[str, str]:
 def _registry(key: str) -> str:
     """Host of an ``auths`` key, which may be a bare host or a URL."""
     return key.removeprefix("https://").removeprefix("http://").split("/", 1)[0]
-
-
-def _expected(names: tuple[str, ...]) -> str:
-    return f"Expected one of: {', '.join(names)}."

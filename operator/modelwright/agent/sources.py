@@ -21,7 +21,7 @@ from typing import Protocol
 
 from modelwright.agent import locations, secrets
 from modelwright.agent.locations import Place
-from modelwright.agent.retry import retrying
+from modelwright.agent.retry import Silence, retrying
 from modelwright.agent.store import new_folder
 from modelwright.contract import digest
 from modelwright.contract.request import Fetching, Location
@@ -153,12 +153,7 @@ def denied(what: object) -> StoreError:
 
 def unreachable(what: object, why: str) -> StoreError:
     """The error for a place that does not answer as it should."""
-    return StoreError(
-        "SourceUnreachable",
-        f"{what} {why}.",
-        "Check the address; an egress policy may be in the way.",
-        retriable=True,
-    )
+    return Silence("SourceUnreachable", f"{what} {why}.", "Check the address; an egress policy may be in the way.")
 
 
 def _open(location: Location, fetching: Fetching, secret_dir: Path | None) -> tuple[Source, Place]:

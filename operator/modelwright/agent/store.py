@@ -113,9 +113,7 @@ def open_store(store: Store, secret_dir: Path | None = None, *, timeout: float =
     """
     parts = urlsplit(store.uri)
     if not _NAMESPACE.fullmatch(store.namespace):
-        raise InputError(
-            "UnsafePath", f"The namespace {store.namespace!r} of the artifact store is no DNS label."
-        )
+        raise InputError("UnsafePath", f"The namespace {store.namespace!r} of the artifact store is no DNS label.")
     if parts.scheme == "oci" and parts.netloc and "@" not in parts.netloc:
         from modelwright.agent import secrets  # noqa: PLC0415 - a store on disk needs neither
         from modelwright.agent.registry import STORE_WORDING, Repository  # noqa: PLC0415

@@ -53,9 +53,7 @@ class VolumeSource:
             if not stat.S_ISREG(found.st_mode):
                 raise self._irregular(entry.path)
             if self._strict and found.st_nlink > 1:
-                raise unsafe(
-                    f"{entry.path} of {self._place} is a hard link to a file that may be someone else's."
-                )
+                raise unsafe(f"{entry.path} of {self._place} is a hard link to a file that may be someone else's.")
             while piece := os.read(handle, CHUNK):
                 yield piece
 
@@ -106,9 +104,7 @@ class VolumeSource:
                 return unreachable(self._place, f"cannot be read: {error.strerror}")
 
     def _irregular(self, path: str) -> ModelwrightError:
-        return unsafe(
-            f"{path} of {self._place} is a link, a device or a pipe; copy the file itself (`cp -L`)."
-        )
+        return unsafe(f"{path} of {self._place} is a link, a device or a pipe; copy the file itself (`cp -L`).")
 
 
 def _raise(error: OSError) -> None:

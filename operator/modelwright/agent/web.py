@@ -37,7 +37,7 @@ class WebSource:
         self._session.headers["Accept-Encoding"] = "identity"
         if (token := secret.values.get("HTTP_BEARER_TOKEN")) is not None:
             self._session.headers["Authorization"] = f"Bearer {token}"
-        elif secret.values:
+        elif "HTTP_USERNAME" in secret.values:
             self._session.auth = (secret.values["HTTP_USERNAME"], secret.values["HTTP_PASSWORD"])
 
     def listing(self) -> Listing:
