@@ -25,10 +25,11 @@ Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN, max_length=71)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 Subdomain = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, max_length=253)]
+# The validator comes last: pydantic leaves a pattern out of the schema when it follows one.
 Quantity = Annotated[
     str,
-    BeforeValidator(_plain),
     Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    BeforeValidator(_plain),
 ]
 
 

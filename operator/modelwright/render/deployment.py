@@ -87,9 +87,7 @@ def _pod_spec(owner: Owner, revision: Revision, operator_image: str) -> Body:
     return {
         **pod.security(),
         **pod.placement(revision.pool),
-        "terminationGracePeriodSeconds": PRESTOP_SECONDS
-        + revision.serving.drain_seconds
-        + GRACE_MARGIN_SECONDS,
+        "terminationGracePeriodSeconds": PRESTOP_SECONDS + revision.serving.drain_seconds + GRACE_MARGIN_SECONDS,
         "topologySpreadConstraints": _spread(owner, revision.hash),
         "initContainers": [_fetch(operator_image, fetch_mounts)],
         "containers": [_triton(revision, [*read_only, shared_mount, temporary_mount])],
@@ -134,11 +132,15 @@ def _resources(revision: Revision) -> Body:
     """The model's, else the pool's, else defaults that grow with the measured memory of the loaded model."""
     copies = triton.instance_count(revision.recommendation, revision.serving)
     loaded = math.ceil(revision.recommendation.memory_bytes / 2**20) * copies
-    return pod.resources(
-        (revision.serving.resources, revision.pool.resources),
-        {**SERVE_REQUESTS, "memory": f"{max(SMALLEST_REQUEST_MIB, SMALLEST_REQUEST_MIB // 2 + loaded)}Mi"},
-        {"memory": f"{max(SMALLEST_LIMIT_MIB, SMALLEST_LIMIT_MIB // 2 + 2 * loaded)}Mi"},
-    )
+    request = max(SMALLEST_REQUEST_MIB, SMALLEST_REQUEST_MIB // 2 + loaded)
+    limit = max(SMALLEST_LIMIT_MIB, SMALLEST_LIMIT_MIB // 2 + 2 * loaded)
+    chosen = (revision.serving.resources, revision.pool.resources)
+    return pod.resources(chosen, {**SERVE_REQUESTS, "memory": _quantity(request)}, {"memory": _quantity(limit)})
+
+
+def _quantity(mebibytes: int) -> str:
+    """Mebibytes as the API server writes them back, so that what is asked for equals what is stored."""
+    return f"{mebibytes}Mi" if mebibytes % 1024 else f"{mebibytes // 1024}Gi"
 
 
 def _progress_deadline(recommendation: Recommendation) -> int:

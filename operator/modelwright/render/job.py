@@ -124,9 +124,7 @@ def _job(owner: Owner, name: str, work: _Work) -> Body:
             # A drained node is nobody's failure; the pod starts anew once the old one is gone.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {
-                "rules": [
-                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-                ]
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
             "template": {
                 "metadata": {

@@ -41,9 +41,7 @@ def render_grpc_route(
     return _route(owner, "GRPCRoute", parent_refs, hostnames, rule)
 
 
-def _route(
-    owner: Owner, kind: str, parent_refs: tuple[ParentRef, ...], hostnames: tuple[str, ...], rule: Body
-) -> Body:
+def _route(owner: Owner, kind: str, parent_refs: tuple[ParentRef, ...], hostnames: tuple[str, ...], rule: Body) -> Body:
     return {
         "apiVersion": f"{GATEWAY_GROUP}/v1",
         "kind": kind,

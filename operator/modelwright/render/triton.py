@@ -78,9 +78,7 @@ def _octal(char: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in char.encode())
 
 
-def _tensors(
-    kind: str, tensors: Sequence[Tensor], recommendation: Recommendation, max_batch: int
-) -> list[str]:
+def _tensors(kind: str, tensors: Sequence[Tensor], recommendation: Recommendation, max_batch: int) -> list[str]:
     # With batching turned off, Triton adds no batch axis of its own, so the model's has to be spelled out.
     leading = (-1,) if recommendation.batching and max_batch == 0 else ()
     return [f"{kind} [ {{ {_tensor(tensor, (*leading, *tensor.dims))} }} ]" for tensor in tensors]
