@@ -1,4 +1,7 @@
-"""`python3 -m e2e.cluster VERB`: the local cluster's command line. Answers go to standard output, progress to standard error."""
+"""`python3 -m e2e.cluster VERB`: the local cluster's command line.
+
+Answers go to standard output, progress to standard error.
+"""
 
 import argparse
 import os
@@ -6,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from e2e.cluster import addons, builds, controlplane, images, lifecycle, node, registry
+from e2e.cluster import addons, builds, controlplane, images, lifecycle, node, registry, verify
 from e2e.cluster.paths import AUDIT_LOG, KUBECONFIG
 from e2e.cluster.shell import ClusterError
 from e2e.cluster.stages import Stages, explain
@@ -14,8 +17,9 @@ from e2e.cluster.topology import NODES, REGISTRY
 
 
 def main(words: Sequence[str]) -> int:
+    """Do what the words say and return the exit status."""
     arguments = _parser().parse_args(words)
-    if os.geteuid() != 0 and arguments.verb in ("up", "down", "build-image"):
+    if os.geteuid() != 0 and arguments.verb in ("up", "down", "build-image", "stop-node", "start-node"):
         print("error: this makes namespaces and interfaces; run it as root", file=sys.stderr)
         return 1
     stages = Stages()
@@ -39,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
     verbs.add_parser("registry", help="print the registry's address, starting it if need be")
     verbs.add_parser("audit-log", help="print the path of the audit log")
+    for verb, does in (("stop-node", "take a node's power away"), ("start-node", "boot it again from its disk")):
+        verbs.add_parser(verb, help=does).add_argument("name", choices=[one.name for one in NODES])
     program = verbs.add_parser("binary", help="print the path of a program, building it if need be")
     program.add_argument("name", choices=builds.PROGRAMS, metavar="NAME")
     image = verbs.add_parser("build-image", help="build a Dockerfile and push it, unless its inputs are unchanged")
@@ -106,9 +112,17 @@ def _build_image(arguments: argparse.Namespace, stages: Stages) -> int:
     return 0
 
 
-def _verify(_: argparse.Namespace, stages: Stages) -> int:
-    from e2e.cluster import verify
+def _stop_node(arguments: argparse.Namespace, stages: Stages) -> int:
+    lifecycle.stop_node(arguments.name, stages)
+    return 0
 
+
+def _start_node(arguments: argparse.Namespace, stages: Stages) -> int:
+    lifecycle.start_node(arguments.name, stages)
+    return 0
+
+
+def _verify(_: argparse.Namespace, stages: Stages) -> int:
     return verify.verify(stages)
 
 
@@ -122,6 +136,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace, Stages], int]] = {
     "audit-log": _audit_log,
     "binary": _binary,
     "build-image": _build_image,
+    "stop-node": _stop_node,
+    "start-node": _start_node,
 }
 
 if __name__ == "__main__":

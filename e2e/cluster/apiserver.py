@@ -6,9 +6,7 @@
 No node, no scheduler: what needs only the API is tested in seconds, beside a cluster or without one.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -19,6 +17,7 @@ import urllib.request
 from pathlib import Path
 from string import Template
 from types import TracebackType
+from typing import Self
 
 from e2e.cluster.builds import KUBERNETES_VERSION, ensure_binaries
 from e2e.cluster.paths import MANIFESTS
@@ -27,8 +26,8 @@ from e2e.cluster.shell import ClusterError, run
 __all__ = ["LocalApiServer", "ensure_binaries"]
 
 _PROGRAMS = ("etcd", "kube-apiserver", "kubeadm", "kubectl")
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+# A test that is killed takes its server along; the kernel sees to it.
+_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 
 class LocalApiServer:
@@ -49,6 +48,7 @@ class LocalApiServer:
 
     @property
     def directory(self) -> Path:
+        """Where data, certificates and logs are, until the end."""
         if self._directory is None:
             raise RuntimeError("the API server is not running: use it as a context manager")
         return Path(self._directory.name)
@@ -60,13 +60,15 @@ class LocalApiServer:
 
     @property
     def url(self) -> str:
+        """The address of the API."""
         return f"https://127.0.0.1:{self.port}"
 
     @property
     def audit_log(self) -> Path:
+        """One JSON event a line: who asked for what, without the contents."""
         return self.directory / "audit.log"
 
-    def __enter__(self) -> "LocalApiServer":
+    def __enter__(self) -> Self:
         wanted = (*_PROGRAMS, "kube-controller-manager") if self._controllers else _PROGRAMS
         self._programs = ensure_binaries(wanted)
         self._directory = tempfile.TemporaryDirectory(prefix="modelwright-api-")
@@ -168,9 +170,8 @@ class LocalApiServer:
 
     def _spawn(self, name: str, *flags: str) -> None:
         with self._log(name).open("ab") as log:
-            command = [self._programs[name], *flags]
             self._processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                [*_DIE_WITH_PARENT, self._programs[name], *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def _log(self, name: str) -> Path:
@@ -222,11 +223,6 @@ def free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
-
-
-def _die_with_parent() -> None:
-    """A test that is killed takes its server along; the kernel sees to it."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,10 +34,12 @@ class GoBuild:
 
     @property
     def directory(self) -> Path:
+        """Where its go.mod is."""
         return BUILDS / self.name
 
     @property
     def link_flags(self) -> str:
+        """Leave symbols out, and tell the program its version."""
         return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.versions.items())])
 
 
@@ -160,7 +162,7 @@ def _ensure_envoy(report: Report) -> Path:
 
 
 @contextmanager
-def _finished_or_absent(target: Path) -> Iterator[Path]:
+def _finished_or_absent(target: Path) -> Generator[Path]:
     """Give a place to write to and move it into place at the end, so that a kill leaves no half program."""
     _directory(target.parent)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -173,7 +175,7 @@ def _finished_or_absent(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _build_lock(name: str) -> Iterator[None]:
+def _build_lock(name: str) -> Generator[None]:
     """Keep two commands from compiling the same thing at once."""
     with (_directory(CACHE / "bin") / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from e2e.cluster.topology import CGROUP_ROOT
@@ -32,10 +34,15 @@ def make(cgroup: str) -> None:
         shares.write_text(_CPU_SHARES)
 
 
-def enter(cgroup: str) -> None:
-    """Move the calling process there: not in the cgroups of whoever runs this, which may be limited or killed."""
-    for hierarchy in hierarchies():
-        (hierarchy / cgroup / "cgroup.procs").write_text(str(os.getpid()))
+def within(cgroup: str, command: Sequence[str | Path]) -> list[str]:
+    """Turn a command into one that runs there, not in the cgroups of whoever runs this: those may be limited or killed.
+
+    A shell moves itself and then becomes the command: a program with threads, such as this one, cannot do that safely
+    between fork and exec.
+    """
+    move = 'until [ "$1" = -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@"'
+    entrances = [str(hierarchy / cgroup / "cgroup.procs") for hierarchy in hierarchies()]
+    return ["/bin/sh", "-c", move, "within", *entrances, "--", *(str(word) for word in command)]
 
 
 def members(cgroup: str) -> set[int]:
@@ -51,6 +58,7 @@ def members(cgroup: str) -> set[int]:
 
 
 def is_empty(cgroup: str) -> bool:
+    """Whether no process is left there."""
     return not members(cgroup)
 
 
@@ -79,7 +87,5 @@ def remove(cgroup: str, patience: float = 5) -> None:
 
 
 def _try_rmdir(path: Path) -> None:
-    try:
+    with suppress(OSError):
         path.rmdir()
-    except OSError:
-        pass

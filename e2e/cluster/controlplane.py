@@ -115,6 +115,7 @@ def kubectl(*words: str | Path, stdin: str | None = None, timeout: float = 120) 
 
 
 def api_ready() -> bool:
+    """Whether the API answers and calls itself ready."""
     command: list[str | Path] = [binary("kubectl"), "--kubeconfig", KUBECONFIG, "get", "--raw", "/readyz"]
     return KUBECONFIG.exists() and succeeds([*command, "--request-timeout=3s"])
 

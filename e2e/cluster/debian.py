@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ _DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 
 
 def missing_packages() -> list[str]:
+    """Name the packages whose program is not there."""
     return [package for program, package in PACKAGES.items() if not Path(program).exists()]
 
 
@@ -50,7 +51,7 @@ def ensure_packages(report: Callable[[str], None] = lambda _: None) -> None:
 
 
 @contextmanager
-def _no_daemons() -> Iterator[None]:
+def _no_daemons() -> Generator[None]:
     """Forbid packages to start services while they are installed; a policy that exists already stays."""
     ours = not _POLICY.exists()
     if ours:
@@ -99,9 +100,7 @@ def bootstrap(report: Callable[[str], None]) -> Path:
         remedy=f"can {mirror} be reached? It was read from the machine's apt sources",
     )
     (root / "etc/apt/sources.list").write_text(
-        f"deb {mirror} {RELEASE} main\n"
-        f"deb {mirror} {RELEASE}-updates main\n"
-        f"deb {security} {RELEASE}-security main\n"
+        f"deb {mirror} {RELEASE} main\ndeb {mirror} {RELEASE}-updates main\ndeb {security} {RELEASE}-security main\n"
     )
     for leftover in ("var/lib/apt/lists", "var/cache/apt/archives"):
         shutil.rmtree(root / leftover, ignore_errors=True)

@@ -2,20 +2,20 @@
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from e2e.cluster import addons, cgroups, controlplane, debian, images, network, node, registry
 from e2e.cluster.builds import PROGRAMS, ensure_binaries
 from e2e.cluster.paths import CHECKOUT, KUBECONFIG, LOCK, STATE
 from e2e.cluster.stages import Stages
-from e2e.cluster.topology import CGROUP_ROOT, CONTROL_PLANE, GPU_WORKER, NODES, REGISTRY
+from e2e.cluster.topology import CGROUP_ROOT, CONTROL_PLANE, GPU_WORKER, NODES, REGISTRY, node_named
 
 _LINKED = ("kubectl", "helm", "promtool")
 
 
 @contextmanager
-def one_at_a_time(stages: Stages) -> Iterator[None]:
+def one_at_a_time(stages: Stages) -> Generator[None]:
     """Keep two commands from changing the cluster at once; the second one says that it waits."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
@@ -36,6 +36,7 @@ def up(stages: Stages) -> None:
             stages.say(f"already up; kubeconfig {KUBECONFIG}")
             return
         _prepare(stages)
+        _restart_lost_workers(stages)
         if not _nodes_work():
             # What a crash or a reboot left is not repaired but replaced: nobody can tell what is half done in it.
             with stages.stage("removing what a former cluster left"):
@@ -63,6 +64,30 @@ def down(stages: Stages) -> None:
                 link.unlink()
         shutil.rmtree(STATE, ignore_errors=True)
         LOCK.unlink(missing_ok=True)
+
+
+def stop_node(name: str, stages: Stages) -> None:
+    """Take a node's power away, as a scenario of node loss; its disk stays."""
+    with one_at_a_time(stages), stages.stage(f"stopping {name}"):
+        node.kill(node_named(name))
+
+
+def start_node(name: str, stages: Stages) -> None:
+    """Give a stopped node its power back: it boots from its disk, as after a reboot."""
+    with one_at_a_time(stages), stages.stage(f"starting {name}"):
+        if node.holder_of(node_named(name)) is None:
+            node.boot(node_named(name))
+        controlplane.await_nodes()
+
+
+def _restart_lost_workers(stages: Stages) -> None:
+    """Boot workers that a scenario stopped, rather than replace a cluster whose control plane works."""
+    lost = [one for one in NODES if node.holder_of(one) is None]
+    if lost and CONTROL_PLANE not in lost and controlplane.api_ready():
+        with stages.stage(f"starting {', '.join(one.name for one in lost)}"):
+            for one in lost:
+                node.boot(one)
+            controlplane.await_nodes()
 
 
 def prepare_registry(stages: Stages) -> None:

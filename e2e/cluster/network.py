@@ -43,7 +43,8 @@ delete table inet {_TABLE}
 table inet {_TABLE} {{
   chain forward {{
     type filter hook forward priority filter; policy accept;
-    ip saddr {{ {NODE_NETWORK}, {POD_NETWORK} }} ip daddr != {{ {NODE_NETWORK}, {POD_NETWORK}, {SERVICE_NETWORK} }} reject
+    ip daddr {{ {NODE_NETWORK}, {POD_NETWORK}, {SERVICE_NETWORK} }} accept
+    ip saddr {{ {NODE_NETWORK}, {POD_NETWORK} }} reject
   }}
 }}
 """

@@ -5,7 +5,6 @@ ends all the others and takes their mounts away, so a node never leaves half of 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +62,7 @@ def inside(node: Node, command: list[str | Path]) -> list[str]:
 
 def spawn_inside(node: Node, name: str, command: list[str | Path]) -> None:
     """Start a service in the node. Nobody needs to remember it: it ends with the node."""
-    processes.spawn(f"{node.name}-{name}", inside(node, command), before=lambda: cgroups.enter(node.cgroup))
+    processes.spawn(f"{node.name}-{name}", cgroups.within(node.cgroup, inside(node, command)))
 
 
 def kill(node: Node) -> None:
@@ -84,9 +83,7 @@ def _start_holder(node: Node) -> int:
     own_network = [] if node.shares_host_network else ["--net"]
     unshare = ["unshare", "--mount", "--uts", "--pid", *own_network, "--fork", "--kill-child", "--mount-proc"]
     boot_script: list[str | Path] = ["/bin/sh", HERE / "node-boot.sh", node.name, node.disk, binary("pause")]
-    parent = processes.spawn(
-        node.name, [*unshare, *boot_script, *OWN_PATHS], before=lambda: cgroups.enter(node.cgroup)
-    )
+    parent = processes.spawn(node.name, cgroups.within(node.cgroup, [*unshare, *boot_script, *OWN_PATHS]))
     # unshare waits; its child is process 1 of the node.
     children = Path(f"/proc/{parent}/task/{parent}/children")
     booted = _until_pid(lambda: children.read_text().split())
@@ -122,10 +119,9 @@ def _make_mount_points() -> None:
 def remove_mount_points() -> None:
     """Remove the host directories that we made, if nobody has put anything there."""
     if _MADE_PATHS.exists():
-        for path in json.loads(_MADE_PATHS.read_text()):
-            if Path(path).is_dir() and not os.listdir(path):
-                os.rmdir(path)
-        _MADE_PATHS.unlink()
+        for path in map(Path, json.loads(_MADE_PATHS.read_text())):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def _write_configuration(node: Node) -> None:

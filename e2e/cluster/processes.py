@@ -1,4 +1,4 @@
-"""Long-running processes of ours: started detached, remembered by pid and start time, stopped only if still the same."""
+"""Long-running processes of ours: started detached, remembered by pid and start time, stopped only if the same."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def alive(name: str) -> int | None:
     return known.pid if Identity.of(known.pid) == known else None
 
 
-def spawn(name: str, command: Sequence[str | Path], *, before: Callable[[], None] | None = None) -> int:
-    """Start a process in a session of its own, its output in LOGS/<name>.log; `before` runs in the child."""
+def spawn(name: str, command: Sequence[str | Path]) -> int:
+    """Start a process in a session of its own, with its output in LOGS/<name>.log."""
     LOGS.mkdir(parents=True, exist_ok=True)
     with (LOGS / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
@@ -71,7 +72,6 @@ def spawn(name: str, command: Sequence[str | Path], *, before: Callable[[], None
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=before,
             cwd="/",
         )
     return child.pid
@@ -88,10 +88,8 @@ def stop(name: str, grace: float = 5) -> None:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, pause: float = 0.05) -> bool:

@@ -21,12 +21,7 @@ storage:
   delete: {{enabled: true}}
 http: {{addr: "{REGISTRY}"}}
 """
-_MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
+_MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 
 def up() -> None:
@@ -43,10 +38,12 @@ def up() -> None:
 
 
 def down() -> None:
+    """Stop the registry; its content stays."""
     processes.stop(_NAME)
 
 
 def answers() -> bool:
+    """Whether a registry answers at the address."""
     return _get("/v2/", "application/json") is not None
 
 
@@ -71,10 +68,12 @@ def put_blob(repository: str, content: bytes) -> str:
 
 
 def has_blob(repository: str, digest: str) -> bool:
+    """Whether the registry has a blob."""
     return _get(f"/v2/{repository}/blobs/{digest}", "application/octet-stream") is not None
 
 
 def delete_blob(repository: str, digest: str) -> None:
+    """Delete a blob."""
     _request("DELETE", f"/v2/{repository}/blobs/{digest}")
 
 

@@ -67,6 +67,7 @@ def summary(words: Sequence[str]) -> str:
 
 
 def tail_of(text: str, lines: int = _TAIL_LINES) -> str:
+    """The last lines, where the cause usually stands."""
     return "\n".join(text.splitlines()[-lines:])
 
 

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from e2e.cluster.shell import ClusterError, tail_of_file
@@ -20,9 +20,11 @@ class Stages:
 
     @property
     def elapsed(self) -> float:
+        """Seconds since the command began."""
         return time.monotonic() - self._start
 
     def say(self, text: str) -> None:
+        """Print a line with the time since the start."""
         print(stamp(self.elapsed, text), file=sys.stderr, flush=True)
 
     def detail(self, text: str) -> None:
@@ -30,7 +32,7 @@ class Stages:
         self._detail = text
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Show that a stage begins, lives and ends; an error passes through, naming its stage."""
         began = time.monotonic()
         self._detail = ""
@@ -57,6 +59,7 @@ class Stages:
 
 
 def stamp(elapsed: float, text: str) -> str:
+    """Put the time before a line."""
     return f"[{elapsed:6.1f}s] {text}"
 
 

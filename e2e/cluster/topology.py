@@ -34,6 +34,7 @@ class Node:
 
     @property
     def directory(self) -> Path:
+        """Where the node's data and configuration are on the host."""
         return STATE / self.name
 
     @property
@@ -43,6 +44,7 @@ class Node:
 
     @property
     def cgroup(self) -> str:
+        """The cgroup of everything in the node, the same path in every hierarchy."""
         return f"{CGROUP_ROOT}/{self.name}"
 
 
