@@ -107,8 +107,13 @@ class ToyCluster:
                 deployment = self.children["Deployment", name]
                 self.children["Deployment", name] = replace(deployment, desired=replicas, settled=False)
             case Delete(kind=kind, name=name):
-                self.children.pop((kind, name), None)
-                self.pods = [pod for pod in self.pods if name not in (pod.job, pod.name)]
+                self.lose(kind, name)
+
+    def lose(self, kind: str, name: str) -> None:
+        """A child goes, and its pods with it."""
+        gone = self.children.pop((kind, name), None)
+        revision = gone.labels.get(naming.LABEL_REVISION) if gone and kind == "Deployment" else None
+        self.pods = [pod for pod in self.pods if pod.job != name and (not revision or pod.revision != revision)]
 
     def apply(self, body: dict[str, Any]) -> None:
         """Server-side apply."""

@@ -44,7 +44,8 @@ def _walk(snapshot: Snapshot, now: datetime) -> Line:
         return Line(as_it_was, refused=refused, spec=spec, resolved=found)
     source_step, source = steps.resolve_source(snapshot, spec, found, now)
     if source is None:
-        return Line(as_it_was, spec=spec, resolved=found, source_step=source_step)
+        turn = roles.next_roles(snapshot, spec, None, now)
+        return Line(turn, spec=spec, resolved=found, source_step=source_step)
     optimize_step, optimized = steps.optimize(snapshot, spec, found, source, now)
     target = target_revision(spec, found, source, optimized)
     return Line(

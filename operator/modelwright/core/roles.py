@@ -49,8 +49,11 @@ class Turn:
 def next_roles(snapshot: Snapshot, spec: ModelSpec, target: Revision | None, now: datetime) -> Turn:
     """The next roles. `target` is the revision that this generation asks for; None while it is not known."""
     roles = Roles.of(snapshot.model.status)
-    if target is None or spec.suspend:
+    if spec.suspend:
         return Turn(roles)
+    if target is None:
+        # A candidate of the spec before goes its way: had it been ready a moment earlier, it would serve by now.
+        return _judged(snapshot, spec, roles, roles.candidate, now) if roles.candidate else Turn(roles)
     if roles.stable and roles.stable.hash == target.hash:
         stable = _told(roles.stable, target)
         return Turn(replace(roles, stable=stable, candidate=None), serving_trouble(snapshot, target.hash))
