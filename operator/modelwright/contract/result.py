@@ -41,7 +41,7 @@ class ResolveResult(Message):
 
 
 class Figures(Message):
-    """Cost of one inference at the first batch size, one thread.
+    """Cost of one inference at the batch size that decides, one thread (the first; the largest for Throughput and Cost).
 
     Attributes:
         latency_p50_us: Wall time, median, microseconds.
@@ -110,6 +110,7 @@ class OptimizeResult(Message):
             ``NoImprovement`` (the source model is served, measured), ``Skipped``, ``ServingSource`` (a gate failed and
             the user chose to serve the source).
         reused: The key was in the store already; nothing was run.
+        note: One sentence on why the outcome is not more than it is (what was rejected, which gate failed).
     """
 
     digest: str | None = None
@@ -117,4 +118,5 @@ class OptimizeResult(Message):
     reused: bool = False
     recommendation: Recommendation | None = None
     summary: Summary | None = None
+    note: str = ""
     failure: Failure | None = None

@@ -1,0 +1,63 @@
+"""``python -m modelwright.optimizer [REQUEST_FILE] [--termination-log FILE]``: the optimize Job's entry point."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelwright.contract import paths
+from modelwright.contract.request import Fetching, Location, OptimizeRequest
+from modelwright.contract.result import OptimizeResult
+from modelwright.optimizer import answer, job
+from modelwright.optimizer.ports import Fetched, Ports, Store
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the request, write the result to the termination log, return the exit code of the contract."""
+    options = _parse(arguments)
+    job.stop_on_sigterm()
+    result = _answer(options.request)
+    options.termination_log.write_bytes(answer.encode(result))
+    failure = result.failure
+    print(f"{failure.reason}: {failure.message} {failure.hint}" if failure else result.outcome, flush=True)  # noqa: T201
+    return answer.exit_code(result)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m modelwright.optimizer", description=__doc__)
+    parser.add_argument("request", nargs="?", type=Path, default=Path(paths.REQUEST_FILE))
+    parser.add_argument("--termination-log", type=Path, default=Path(paths.TERMINATION_LOG))
+    return parser.parse_args(arguments)
+
+
+def _answer(path: Path) -> OptimizeResult:
+    try:
+        request = OptimizeRequest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        return answer.fail("OptimizationFailed", f"The request cannot be read: {error}", "Report this as a bug.")
+    return job.run(request, connect(request, Path(paths.WORK_DIR)))
+
+
+def connect(request: OptimizeRequest, folder: Path) -> Ports:
+    """The real ports: the agents' fetchers and stores, with the mounted Secrets."""
+
+    def open_store() -> Store:
+        from modelwright.agent.store import open_store as open_real  # noqa: PLC0415 - after SIGTERM is handled
+
+        return open_real(request.store, _mounted(paths.STORE_SECRET_DIR))
+
+    def fetch(location: Location, dest: Path, fetching: Fetching, /) -> Fetched:
+        from modelwright.agent.sources import fetch as fetch_real  # noqa: PLC0415 - a reused key fetches nothing
+
+        return fetch_real(location, dest, fetching, _mounted(paths.SECRET_DIR))
+
+    return Ports(open_store=open_store, fetch=fetch, folder=folder)
+
+
+def _mounted(folder: str) -> Path | None:
+    return Path(folder) if Path(folder).is_dir() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

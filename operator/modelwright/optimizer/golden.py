@@ -1,0 +1,69 @@
+"""The golden pair: one request and the packaged model's own answer, replayed by the start-up probe.
+
+Inputs are generated, never rows of the user's data: the pair travels with the artifact and to every pod.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from modelwright.contract.artifact import Golden
+from modelwright.errors import InputError
+from modelwright.optimizer.engines.onnxruntime import OnnxRuntime
+from modelwright.optimizer.intake.generate import make_rows
+from modelwright.optimizer.rows import Array
+from modelwright.optimizer.tasks import GoldenAnswer, GoldenQuestion
+
+DIGITS: Final = 3
+"""Decimals of float inputs: enough to be distinct, few enough to be short."""
+TOLERANCE: Final = 1e-3
+LOSSY_TOLERANCE: Final = 2e-2
+"""int8 kernels of another CPU round differently; a broken model is off by far more."""
+V2_TYPES: Final = {"STRING": "BYTES"}
+
+
+def make_golden(question: GoldenQuestion) -> GoldenAnswer:
+    """Run one row (or one fixed batch) and write both sides down.
+
+    Raises:
+        InputError: NonFiniteOutput if the answer has a NaN or infinite value.
+    """
+    inspection = question.inspection
+    batch = inspection.batch
+    count = batch.size if batch.kind == "fixed" else 1
+    rows = make_rows(inspection.inputs, batch, inspection.generator, count, question.seed + 1)
+    feeds = {name: _rounded(values) for name, values in rows.feeds(0, count, batch).items()}
+    outputs = OnnxRuntime().load(Path(question.model.model), question.model.graph_level).run(feeds)
+    types = {tensor.name: tensor.data_type for tensor in (*inspection.inputs, *inspection.outputs)}
+    for name, values in outputs.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError("NonFiniteOutput", f"Output {name[:40]!r} of the packaged model is not finite.", "")
+    relative = LOSSY_TOLERANCE if question.lossy else TOLERANCE
+    golden = Golden(
+        request={"inputs": [_v2(name, types[name], values) for name, values in feeds.items()]},
+        outputs={name: _plain(values) for name, values in outputs.items()},
+        rtol=relative,
+        atol=relative * _scale(outputs),
+    )
+    return GoldenAnswer(golden=golden)
+
+
+def _v2(name: str, data_type: str, values: Array) -> dict[str, Any]:
+    shown = V2_TYPES.get(data_type, data_type)
+    return {"name": name, "datatype": shown, "shape": list(values.shape), "data": _plain(values)}
+
+
+def _plain(values: Array) -> list[Any]:
+    return json.loads(json.dumps(values.reshape(-1).tolist()))
+
+
+def _rounded(values: Array) -> Array:
+    return np.round(values, DIGITS).astype(values.dtype) if values.dtype.kind == "f" else values
+
+
+def _scale(outputs: dict[str, Array]) -> float:
+    """Largest RMS of a float output; an absolute tolerance in its parts fits logits and probabilities alike."""
+    floats = [values.astype(np.float64) for values in outputs.values() if values.dtype.kind == "f" and values.size]
+    return max([float(np.sqrt(np.mean(np.square(values)))) for values in floats], default=1.0) or 1.0

@@ -1,0 +1,1 @@
+"""Tests of the optimizer, on real small models and the real ONNX Runtime."""
