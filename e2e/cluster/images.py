@@ -4,6 +4,7 @@ Every image carries a hash of what it was made from; one that the registry has a
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -118,11 +119,17 @@ def copied_sources(dockerfile: str, arguments: Mapping[str, str]) -> list[str]:
     for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
         if not (match := _COPY.match(line)):
             continue
-        words = match["words"].replace("[", " ").replace("]", " ").replace(",", " ").replace('"', " ").split()
+        words = _words(match["words"])
         if any(word.startswith("--from=") for word in words):
             continue
         sources += [word for word in words if not word.startswith("--")][:-1]
     return [_fill_in(source, arguments) for source in sources]
+
+
+def _words(instruction: str) -> list[str]:
+    """Split the rest of an instruction, which is words or, behind its options, a JSON list of them."""
+    options, bracket, listed = instruction.partition("[")
+    return [*options.split(), *json.loads(bracket + listed)] if bracket else instruction.split()
 
 
 def _fill_in(source: str, arguments: Mapping[str, str]) -> str:
