@@ -1,7 +1,7 @@
 """The hash of an object as we want it, kept on the object itself.
 
-`core` compares it with what it renders now, so an unchanged child costs no request; `cluster` sends only stamped
-bodies. The hash says what we wanted. What others did to the object since is `ObservedChild.drifted`.
+`core` compares it with what it renders now, so an unchanged child costs no request; `cluster` sends only
+stamped bodies. The hash says what we wanted. What others did since is `ObservedChild.drifted`.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""The process: wires everything together, and the only importer of kopf."""
