@@ -28,7 +28,9 @@ Subdomain = Annotated[str, Field(pattern=SUBDOMAIN_PATTERN, max_length=253)]
 # The validator comes last: pydantic leaves a pattern out of the schema when it follows one.
 Quantity = Annotated[
     str,
-    Field(pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={"x-kubernetes-int-or-string": True}),
+    Field(
+        pattern=QUANTITY_PATTERN, max_length=32, json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 0}
+    ),
     BeforeValidator(_plain),
 ]
 

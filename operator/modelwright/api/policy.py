@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from modelwright.api import fields
 from modelwright.api.fields import ApiModel, Name, Subdomain, field
 from modelwright.api.model import Gateway, Resources, SecretRef
 
@@ -127,3 +128,10 @@ class PolicySpec(ApiModel):
         "Rules of optimization.", example={"artifactStore": {"uri": "oci://registry.example.com/modelwright"}}
     )
     rollout: PolicyRollout = field("Rules of rollouts.", default=PolicyRollout(), example={})
+
+    model_config = fields.rules(
+        (
+            "!has(self.domain) || size(self.domain) <= 133",
+            "`domain` must have at most 133 characters, for model and namespace come before it",
+        ),
+    )
