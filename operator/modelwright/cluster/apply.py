@@ -91,6 +91,10 @@ class Applier:
         precondition = {"uid": known.uid} if known else {"resourceVersion": _NEVER}
         try:
             await self._send(kind, model.namespace, body, precondition)
+        except Rejected as error:
+            if known and "metadata.uid" in str(error):
+                raise Conflict(f"{kind.name} {name} is another object by now", status=error.status) from error
+            raise
         except Conflict:
             if known:
                 raise
