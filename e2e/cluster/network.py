@@ -120,9 +120,11 @@ def _exists(interface: str) -> bool:
 
 def _refuse_foreign_network() -> None:
     for network in (NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK):
-        if taken := run(["ip", "route", "show", "root", network]).strip():
+        routes = run(["ip", "route", "show", "root", network]).splitlines()
+        # The pods' own route of last resort may be left from a cluster that crashed.
+        if taken := [route for route in routes if not route.startswith("unreachable")]:
             raise ClusterError(
-                f"{network} is in use on this machine already: {taken.splitlines()[0]}",
+                f"{network} is in use on this machine already: {taken[0].strip()}",
                 "free that network, or change the addresses in e2e/cluster/topology.py",
             )
 
