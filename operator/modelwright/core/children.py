@@ -83,11 +83,11 @@ def _revision_applies(snapshot: Snapshot, revision: RevisionStatus | None) -> It
     model, rendered = owner(snapshot.model), Revision.from_template(revision.template)
     name = naming.revision_name(snapshot.model.name, revision.hash)
     if snapshot.child("ConfigMap", name) is None:
-        yield Apply(stamped(render_configmap(model, rendered)), create=True)
+        yield Apply(stamped(render_configmap(model, rendered)))
     deployment = snapshot.child("Deployment", name)
     if deployment is None or deployment.drifted:
         body = render_deployment(model, rendered, operator_image=snapshot.images.operator)
-        yield Apply(stamped(body), create=deployment is None)
+        yield Apply(stamped(body))
     yield from _changed(snapshot, render_revision_service(model, revision.hash))
 
 
@@ -108,7 +108,7 @@ def _changed(snapshot: Snapshot, body: Body) -> Iterable[Apply]:
     """An Apply if the child is missing, was rendered otherwise, or was changed by somebody."""
     observed = snapshot.child(body["kind"], body["metadata"]["name"])
     if observed is None or observed.drifted or observed.applied_hash != hash_of(body):
-        yield Apply(stamped(body), create=observed is None)
+        yield Apply(stamped(body))
 
 
 def _scales(snapshot: Snapshot, spec: ModelSpec, roles: Roles, now: datetime) -> tuple[list[Scale], float | None]:

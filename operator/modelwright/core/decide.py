@@ -70,7 +70,7 @@ def _follow(snapshot: Snapshot, line: Line, now: datetime) -> children.Children:
         # Work of a spec that is not accepted is neither started nor thrown away.
         jobs = [job.name for job in snapshot.jobs]
     followed = children.follow(snapshot, line.spec, line.resolved, jobs, now)
-    starts: tuple[Action, ...] = tuple(Apply(step.job, create=True) for step in todo if step.job)
+    starts: tuple[Action, ...] = tuple(Apply(step.job) for step in todo if step.job)
     return children.Children((*starts, *followed.actions), followed.requeue_after)
 
 

@@ -7,16 +7,9 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Apply:
-    """Server-side apply of a whole child.
-
-    Attributes:
-        body: The child, stamped with its hash.
-        create: No child of that name was observed: a stranger's object of that name must not be taken over, so
-            conflicts are not forced.
-    """
+    """Server-side apply of a whole child, stamped with its hash."""
 
     body: Mapping[str, Any]
-    create: bool = False
 
 
 @dataclass(frozen=True)

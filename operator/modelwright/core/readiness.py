@@ -7,7 +7,7 @@ from modelwright.core import children
 from modelwright.core.conditions import View, of_finding, of_step
 from modelwright.core.line import Line
 from modelwright.core.roles import deployment_of, is_ready
-from modelwright.core.snapshot import Snapshot
+from modelwright.core.snapshot import ApplyError, Snapshot
 
 Views = dict[ConditionType, View]
 ORDER = (
@@ -43,11 +43,21 @@ def _accepted(snapshot: Snapshot, line: Line) -> View:
         return of_finding(ConditionType.ACCEPTED, line.refused)
     refused = next(iter(snapshot.apply_errors), None)
     if refused:
-        reason = Reason.PERMISSION_DENIED if refused.forbidden else Reason.OBJECT_REJECTED
-        finding = Finding(reason, f"{refused.kind} {refused.name}: {refused.message}", terminal=False)
-        return of_finding(ConditionType.ACCEPTED, finding)
+        return of_finding(ConditionType.ACCEPTED, _refusal(refused))
     policy = line.resolved.policy.name if line.resolved else ""
     return View(ConditionType.ACCEPTED, "True", Reason.ACCEPTED, f"allowed by ServingPolicy {policy}")
+
+
+def _refusal(refused: ApplyError) -> Finding:
+    """What the API server would not do, and who can change it."""
+    where = f"{refused.kind} {refused.name}"
+    if refused.foreign:
+        hint = "Delete or rename that object, or create the model under another name."
+        return Finding(Reason.NAME_CONFLICT, f"{where} exists and is not this model's.", hint, terminal=False)
+    if refused.forbidden:
+        hint = "Grant the right; the chart's roles list all that are needed."
+        return Finding(Reason.PERMISSION_DENIED, f"{where}: {refused.message}", hint, terminal=False)
+    return Finding(Reason.OBJECT_REJECTED, f"{where}: {refused.message}", terminal=False)
 
 
 def _deployed(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, Condition]) -> View:
