@@ -41,7 +41,7 @@ class ResolveResult(Message):
 
 
 class Figures(Message):
-    """Cost of one inference at the batch size that decides, one thread (the first; the largest for Throughput and Cost).
+    """Cost of one inference at the batch size that decides, one thread (first; largest for Throughput, Cost).
 
     Attributes:
         latency_p50_us: Wall time, median, microseconds.

@@ -7,10 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modelwright.contract import paths
-from modelwright.contract.request import Fetching, Location, OptimizeRequest
+from modelwright.contract.request import OptimizeRequest
 from modelwright.contract.result import OptimizeResult
-from modelwright.optimizer import answer, job
-from modelwright.optimizer.ports import Fetched, Ports, Store
+from modelwright.optimizer import answer, connect, job
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,27 +35,7 @@ def _answer(path: Path) -> OptimizeResult:
         request = OptimizeRequest.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         return answer.fail("OptimizationFailed", f"The request cannot be read: {error}", "Report this as a bug.")
-    return job.run(request, connect(request, Path(paths.WORK_DIR)))
-
-
-def connect(request: OptimizeRequest, folder: Path) -> Ports:
-    """The real ports: the agents' fetchers and stores, with the mounted Secrets."""
-
-    def open_store() -> Store:
-        from modelwright.agent.store import open_store as open_real  # noqa: PLC0415 - after SIGTERM is handled
-
-        return open_real(request.store, _mounted(paths.STORE_SECRET_DIR))
-
-    def fetch(location: Location, dest: Path, fetching: Fetching, /) -> Fetched:
-        from modelwright.agent.sources import fetch as fetch_real  # noqa: PLC0415 - a reused key fetches nothing
-
-        return fetch_real(location, dest, fetching, _mounted(paths.SECRET_DIR))
-
-    return Ports(open_store=open_store, fetch=fetch, folder=folder)
-
-
-def _mounted(folder: str) -> Path | None:
-    return Path(folder) if Path(folder).is_dir() else None
+    return job.run(request, connect.ports(request, Path(paths.WORK_DIR)))
 
 
 if __name__ == "__main__":
