@@ -61,10 +61,6 @@ def next_roles(snapshot: Snapshot, spec: ModelSpec, target: Revision | None, now
         return Turn(replace(roles, candidate=None))
     if roles.candidate is None or roles.candidate.hash != target.hash:
         return Turn(_with_candidate(roles, target, now))
-    if _was_at_rest(snapshot.model.status):
-        # Time at rest does not count against the candidate's deadline.
-        candidate = roles.candidate.model_copy(update={"since": times.stamp(now)})
-        return Turn(replace(roles, candidate=candidate))
     return _judged(snapshot, spec, roles, roles.candidate, now)
 
 
@@ -103,6 +99,10 @@ def _was_at_rest(status: ModelStatus) -> bool:
 
 def _judged(snapshot: Snapshot, spec: ModelSpec, roles: Roles, candidate: RevisionStatus, now: datetime) -> Turn:
     """The candidate takes over, is given up, or goes on starting."""
+    if _was_at_rest(snapshot.model.status):
+        # Time at rest does not count against the candidate's deadline.
+        rested = candidate.model_copy(update={"since": times.stamp(now)})
+        return Turn(replace(roles, candidate=rested))
     if is_ready(deployment_of(snapshot, candidate.hash), spec.replicas):
         return Turn(_promoted(roles, candidate, spec.revision_history_limit, now))
     found = serving_trouble(snapshot, candidate.hash)
