@@ -89,8 +89,9 @@ def build_image(
     options = [f"--build-arg={name}={value}" for name, value in given.items()]
     run(
         [
-            *_buildah(), "build", "--isolation", "chroot", "--layers", "--pull=false", "--tls-verify=false",
-            *(f"--volume={path}:{path}:ro" for path in _certificates()),
+            *_buildah(), "build", "--isolation", "chroot", "--layers", "--force-rm",
+            "--pull=false", "--tls-verify=false",
+            *(f"--volume={path}:{path}:O" for path in _certificates()),
             *options, "--label", f"{INPUTS_LABEL}={inputs}",
             "--file", dockerfile, "--tag", image, context,
         ],
@@ -169,8 +170,21 @@ def _push(local: str, remote: str) -> None:
     run([*_buildah(), "push", "--quiet", "--tls-verify=false", local, f"docker://{remote}"])
 
 
+def release() -> None:
+    """Let go of what a killed build holds: its working containers and their mounts. Layers stay for the next build."""
+    if not Path("/usr/bin/buildah").exists() or not (CACHE / "buildah").exists():
+        return
+    run([*_buildah(), "rm", "--all"])
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for path in sorted((path for path in mounted if Path(path).is_relative_to(CACHE / "buildah")), reverse=True):
+        run(["umount", path])
+
+
 def _certificates() -> list[str]:
-    """The machine's own trust: pip and curl inside a build meet the same servers as outside."""
+    """The machine's own trust: pip and curl inside a build meet the same servers as outside.
+
+    They are mounted as overlays (`:O`): a package in the build may update its own, and nothing of that stays.
+    """
     return [path for path in ("/etc/ssl/certs", "/usr/local/share/ca-certificates") if Path(path).is_dir()]
 
 

@@ -54,6 +54,7 @@ def down(stages: Stages) -> None:
         with stages.stage("stopping nodes"):
             _erase_nodes()
         with stages.stage("registry, network"):
+            images.release()
             registry.down()
             network.down()
             cgroups.remove(CGROUP_ROOT)
