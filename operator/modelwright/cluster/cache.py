@@ -48,6 +48,7 @@ class Cache:
         self._stores: dict[str, Store] = {}
         self._reflectors: dict[str, list[Reflector]] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         self._missed = 0
 
     @property
@@ -75,6 +76,13 @@ class Cache:
         """Watch nothing any more."""
         for name in list(self._tasks):
             await self._unwatch(name)
+
+    async def supervise(self) -> None:
+        """Wait until a watch ends for good, and raise what ended it."""
+        while True:
+            task = await self._ended.get()
+            if not task.cancelled():
+                task.result()
 
     async def synced(self) -> None:
         """Return once every kind was listed."""
@@ -164,6 +172,8 @@ class Cache:
         self._stores[kind.name] = store
         self._reflectors[kind.name] = reflectors
         self._tasks[kind.name] = [asyncio.create_task(r.run(), name=f"watch {r.name}") for r in reflectors]
+        for task in self._tasks[kind.name]:
+            task.add_done_callback(self._ended.put_nowait)
 
     async def _unwatch(self, name: str) -> None:
         tasks = self._tasks.pop(name)
@@ -171,7 +181,7 @@ class Cache:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         del self._reflectors[name]
-        self._stores.pop(name).reset()
+        self._stores.pop(name).clear()
 
     async def _served_routes(self) -> bool | None:
         """Whether both kinds of route are served; None if the server did not say."""

@@ -13,9 +13,8 @@ _PASSING = frozenset({401, 408, 425, 429})
 _RBAC = " cannot "
 
 
-def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClusterError:
+def error_of(status: int, message: str, retry_after: str | None = None) -> ClusterError:
     """The error that an answer with this status means."""
-    message = _message(status, body)
     if status in _PASSING or status >= 500:
         return Unavailable(message, status=status, retry_after=_seconds(retry_after))
     if status in (409, GONE):
@@ -25,7 +24,7 @@ def error_of(status: int, body: bytes, retry_after: str | None = None) -> Cluste
     return Rejected(message, status=status)
 
 
-def _message(status: int, body: bytes) -> str:
+def message_of(status: int, body: bytes) -> str:
     """The server's words: a Status object's message, else the beginning of whatever came."""
     try:
         answer: Any = json.loads(body)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, cast
 
 import aiohttp
 
-from modelwright.cluster.classify import error_of
+from modelwright.cluster.classify import error_of, message_of
 from modelwright.cluster.credentials import Credentials, LoginError
 from modelwright.cluster.gate import Gate
 from modelwright.errors import Unavailable
@@ -124,12 +124,12 @@ class Client:
             raise
         self._meter(verb, status, self._clock() - started)
         if status in _OVERLOADED:
-            error = error_of(status, answer, retry_after)
+            error = error_of(status, message_of(status, answer), retry_after)
             self._gate.failed(error.retry_after)
             raise error
         self._gate.succeeded()
         if status >= 400:
-            raise error_of(status, answer, retry_after)
+            raise error_of(status, message_of(status, answer), retry_after)
         return _decoded(answer)
 
     async def pages(
@@ -157,10 +157,10 @@ class Client:
             ) as response:
                 self._meter("WATCH", response.status, 0.0)
                 if response.status >= 400:
-                    retry_after = response.headers.get("Retry-After")
+                    message = message_of(response.status, await response.read())
                     if response.status == 401:
                         await self._renew()
-                    raise error_of(response.status, await response.read(), retry_after)
+                    raise error_of(response.status, message, response.headers.get("Retry-After"))
                 async for line in _lines(response.content):
                     yield _decoded(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

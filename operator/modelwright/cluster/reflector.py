@@ -20,7 +20,7 @@ from modelwright.cluster.classify import GONE, error_of
 from modelwright.cluster.client import INACTIVITY_SECONDS, Client, Garbage
 from modelwright.cluster.kinds import Kind
 from modelwright.cluster.store import Ident, Store, version_of
-from modelwright.errors import ClusterError, Conflict, Unavailable
+from modelwright.errors import ClusterError, Conflict, ModelwrightError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,10 @@ STALE_LISTS = 3
 """So many lists in a row that are older than what is known mean a restored backup and not a lagging server."""
 
 
+class HistoryLost(ModelwrightError):
+    """The cluster was restored from a backup: nothing that is known can be compared with what is now."""
+
+
 class Reflector:
     """Keeps one Store true. `run` never returns."""
 
@@ -76,11 +80,14 @@ class Reflector:
         self._selector = selector
         self._pace = pace
         self._clock = clock
-        self._heartbeat = clock()
-        self._version = ""
+        self.alive_at = clock()
+        """When it last gave a sign of life."""
+        self.version = ""
+        """The last version seen; empty if everything must be listed anew."""
         self._listed_at = 0.0
         self._stale_lists = 0
-        self._failures = 0
+        self.failures = 0
+        """Attempts in a row that failed."""
         self._said = ""
 
     @property
@@ -91,42 +98,43 @@ class Reflector:
     @property
     def age(self) -> float:
         """Seconds since the last sign of life."""
-        return self._clock() - self._heartbeat
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the last attempt worked."""
-        return not self._failures
+        return self._clock() - self.alive_at
 
     async def run(self) -> None:
-        """List and watch until cancelled."""
+        """List and watch until cancelled.
+
+        Raises:
+            HistoryLost: Only a process that knows nothing can go on.
+        """
         while True:
-            self._heartbeat = self._clock()
-            started = self._heartbeat
+            self.alive_at = self._clock()
+            started = self.alive_at
             try:
                 await self._turn()
             except ClusterError as error:
                 self._failed(error, started)
+            except HistoryLost:
+                raise
             except Exception as error:
                 # An object that we misread must not end the watch of all.
                 log.exception("watch of %s: an unforeseen error", self.name)
                 self._failed(Garbage(repr(error)), started)
-            if self._failures:
-                self._heartbeat = self._clock()
-                await asyncio.sleep(self._pace.backoff.delay(self._failures))
+            if self.failures:
+                self.alive_at = self._clock()
+                await asyncio.sleep(self._pace.backoff.delay(self.failures))
 
     async def _turn(self) -> None:
         """One list if one is due, and one watch to its end."""
-        if not self._version or self._clock() > self._listed_at + self._pace.relist:
+        if not self.version or self._clock() > self._listed_at + self._pace.relist:
             await self._list()
         await self._watch()
 
     def _failed(self, error: ClusterError, started: float) -> None:
         lasted = self._clock() - started >= self._pace.steady
-        self._failures = 1 if lasted else self._failures + 1
+        self.failures = 1 if lasted else self.failures + 1
         # A lost connection loses no event: the next watch goes on from the last version. All else starts anew.
         if isinstance(error, Garbage) or not isinstance(error, Unavailable):
-            self._version = ""
+            self.version = ""
         if str(error) != self._said:
             self._said = str(error)
             log.warning("watch of %s: %s", self.name, error)
@@ -134,7 +142,7 @@ class Reflector:
     def _worked(self) -> None:
         if self._said:
             log.info("watch of %s: recovered", self.name)
-        self._failures, self._said = 0, ""
+        self.failures, self._said = 0, ""
 
     async def _list(self) -> None:
         listed: list[Ident] = []
@@ -143,7 +151,7 @@ class Reflector:
         pages = self._client.pages(self.kind.collection(self.namespace), selector=self._selector)
         async with aclosing(pages):
             async for items, newest in pages:
-                self._heartbeat = self._clock()
+                self.alive_at = self._clock()
                 if not listed:
                     self._refuse_stale(int(newest or 0), known)
                 for body in items:
@@ -154,7 +162,7 @@ class Reflector:
                 await asyncio.sleep(0)
         self._store.retain(listed, int(newest or 0), self.namespace)
         self._stale_lists = 0
-        self._version = newest
+        self.version = newest
         self._listed_at = self._clock() + random.uniform(0, self._pace.relist / 5)  # noqa: S311 - spreads load
         self.synced.set()
 
@@ -165,12 +173,11 @@ class Reflector:
         self._stale_lists += 1
         if self._stale_lists < STALE_LISTS:
             raise Conflict(f"list of {self.name} at {version} is older than {known}", status=GONE)
-        log.warning("%s: the server's history went back to %s; starting anew", self.name, version)
-        self._store.reset()
+        raise HistoryLost(f"{self.name}: the server's history went back from {known} to {version}")
 
     async def _watch(self) -> None:
         seconds = self._pace.stream * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load
-        params = {"resourceVersion": self._version, "timeoutSeconds": str(max(1, round(seconds)))}
+        params = {"resourceVersion": self.version, "timeoutSeconds": str(max(1, round(seconds)))}
         if self._selector:
             params["labelSelector"] = self._selector
         path = self.kind.collection(self.namespace)
@@ -178,9 +185,9 @@ class Reflector:
         events = self._client.watch(path, params=params, inactivity=self._pace.inactivity)
         async with aclosing(events):
             async for event in events:
-                self._heartbeat = self._clock()
+                self.alive_at = self._clock()
                 self._take(event)
-                if self._failures and self._clock() - started >= self._pace.steady:
+                if self.failures and self._clock() - started >= self._pace.steady:
                     self._worked()
         if self._clock() - started >= min(self._pace.steady, self._pace.stream / 2):
             self._worked()
@@ -201,10 +208,10 @@ class Reflector:
             case unknown:
                 raise Garbage(f"an event of type {unknown!r}")
         if version_of(body):
-            self._version = body["metadata"]["resourceVersion"]
+            self.version = body["metadata"]["resourceVersion"]
 
 
 def _error(status: Mapping[str, Any]) -> ClusterError:
-    error = error_of(int(status.get("code") or 500), str(status.get("message", "")).encode())
+    error = error_of(int(status.get("code") or 500), str(status.get("message", "")))
     # Within a stream even a passing error says that this stream cannot be continued.
     return Garbage(str(error)) if isinstance(error, Unavailable) else error

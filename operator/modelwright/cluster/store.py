@@ -148,10 +148,8 @@ class Store:
                 self._changed(entry.group)
         self.newest = max(self.newest, version)
 
-    def reset(self) -> None:
-        """Forget which version is newest: the server's own history went back (a restored backup)."""
-        self.newest = 0
-        self._buried.clear()
+    def clear(self) -> None:
+        """Forget everything: the kind is no longer served."""
         for ident, entry in list(self._entries.items()):
             self._drop(ident, entry)
             self._changed(entry.group)

@@ -187,6 +187,7 @@ async def _live(operator: Operator, frame: Frame) -> None:
     """All parts, until the first ends."""
     async with asyncio.TaskGroup() as parts:
         parts.create_task(operator.telemetry.watch_loop(), name="loop lag")
+        parts.create_task(operator.cache.supervise(), name="watches")
         await operator.prime()
         parts.create_task(frame.run(), name="event feed")
         parts.create_task(operator.sweep.run(), name="sweep")

@@ -27,7 +27,7 @@ async def serve(port: int, routes: Iterable[web.RouteDef]) -> web.AppRunner:
     await runner.setup()
     site = web.TCPSite(runner, port=port, reuse_address=True)
     await site.start()
-    log.info("listening on %s", ", ".join(str(address[1]) for address in runner.addresses))
+    log.info("listening on %s", ", ".join(sorted({str(address[1]) for address in runner.addresses})))
     return runner
 
 

@@ -1,7 +1,7 @@
 """One replica reconciles: whoever holds the Lease.
 
-A loop of our own over our own client, because the official client's leader election compares wall clocks, lets a
-hanging request outlive its deadline, never gives the Lease back, and brings 35 MB of generated models with it.
+A loop of our own over our own client, because the official client's leader election measures with the wall clock,
+lets a hanging request outlive the deadline of its renewal, and never gives the Lease back.
 
 Safety rests on two numbers: a holder stops writing `renew_within` after it last *began* a successful renewal, on
 its own monotonic clock, and nobody takes a Lease over until it saw it unchanged for the longer `duration`. A holder

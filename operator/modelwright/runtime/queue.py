@@ -76,6 +76,11 @@ class KeyedQueue(Generic[K]):
         """Keys that wait now, appointments in the future not counted."""
         return self._depth
 
+    @property
+    def remembered(self) -> int:
+        """Keys of which anything is remembered: those that wait, run, failed or have an appointment."""
+        return len(self._wishes)
+
     def add(self, key: K, priority: Priority = Priority.EVENT) -> None:
         """Let the key be worked on as soon as possible."""
         wish = self._wishes.setdefault(key, _Wish())
