@@ -27,8 +27,6 @@ PACKAGES = {
     "/usr/bin/nsenter": "util-linux",
 }
 _POLICY = Path("/usr/sbin/policy-rc.d")
-_DEFAULT_MIRROR = "http://deb.debian.org/debian"
-_DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 
 
 def missing_packages() -> list[str]:
@@ -71,7 +69,9 @@ def mirrors() -> tuple[str, str]:
     found = [uri for file in files if file.is_file() for uri in parse_uris(file.read_text(errors="replace"))]
     debian = [uri for uri in found if uri.rstrip("/").endswith("/debian")]
     security = [uri for uri in found if uri.rstrip("/").endswith("/debian-security")]
-    return (debian or [_DEFAULT_MIRROR])[0], (security or [_DEFAULT_SECURITY])[0]
+    if not debian or not security:
+        raise ClusterError("the apt sources name no mirror of Debian or of its security updates", f"see {directory}")
+    return debian[0], security[0]
 
 
 def parse_uris(sources: str) -> list[str]:
