@@ -25,8 +25,6 @@ Body = Mapping[str, Any]
 HANDOVER_SECONDS = 10.0
 """A former stable revision keeps its pods this long after the routes follow: proxies learn of it a moment later."""
 
-ROUTES = ("HTTPRoute", "GRPCRoute")
-
 
 @dataclass(frozen=True)
 class Children:
@@ -61,19 +59,18 @@ def follow(
     return Children((*applies, *scales, *deletes), wait)
 
 
-def routes_follow(snapshot: Snapshot, resolved: Resolved | None) -> tuple[bool, str]:
-    """Whether every route points at stable and its Gateways took it; else why not."""
+def routes_lag(snapshot: Snapshot, resolved: Resolved | None) -> RouteLag | None:
+    """What the routes still miss on their way to stable; None if its Gateways took every one of them."""
     if resolved is None or not resolved.parent_refs or not snapshot.images.gateway_api:
-        return True, ""
-    observed = {route.kind: route for route in snapshot.routes}
-    for kind in ROUTES:
-        route = observed.get(kind)
-        if route is None:
-            return False, f"{kind} does not exist yet"
-        if not (route.current and route.accepted):
-            return False, f"{kind} {route.name}: {route.message or 'no Gateway accepted it yet'}"
-    moving = any(True for _ in _traffic_applies(snapshot, snapshot.model.status.stable, resolved))
-    return not moving, "the routes are being moved" if moving else ""
+        return None
+    if any(True for _ in _traffic_applies(snapshot, snapshot.model.status.stable, resolved)):
+        return RouteLag("the routes are being moved")
+    for route in snapshot.routes:
+        if not route.current:
+            return RouteLag(f"{route.kind} {route.name} waits for its Gateway")
+        if not route.accepted:
+            return RouteLag(f"{route.kind} {route.name}: {route.message or 'no Gateway accepted it'}", refused=True)
+    return None
 
 
 def _revision_applies(snapshot: Snapshot, revision: RevisionStatus | None) -> Iterable[Apply]:

@@ -80,9 +80,10 @@ def _deployed(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, C
     stable = snapshot.model.status.stable
     if stable is None or stable.hash != line.target or not is_ready(deployment, replicas):
         return View(kind, "Unknown", Reason.DEPLOYING, text)
-    followed, why = children.routes_follow(snapshot, line.resolved)
-    if not followed:
-        return View(kind, "Unknown", Reason.ROUTE_NOT_ACCEPTED, why)
+    lag = children.routes_lag(snapshot, line.resolved)
+    if lag:
+        reason = Reason.ROUTE_NOT_ACCEPTED if lag.refused else Reason.DEPLOYING
+        return View(kind, "False" if lag.refused else "Unknown", reason, lag.message)
     return View(kind, "True", Reason.DEPLOYED, text)
 
 

@@ -129,11 +129,24 @@ def _current(todo: Work, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _optimized(known: OptimizationStatus, current: tuple[str, ...]) -> Step:
-    reason = Reason(known.outcome)
+    reason = Reason(known.outcome) if known.outcome in set(Reason) else Reason.OPTIMIZED
+    return Step("done", reason, _told(known, reason), current=current)
+
+
+def _told(known: OptimizationStatus, reason: Reason) -> str:
+    """What the Job found, in numbers."""
+    tried = f"{known.candidates} candidates in {known.seconds:.0f} s"
+    if reason not in {Reason.OPTIMIZED, Reason.OPTIMIZED_LOSSLESS}:
+        said = {
+            Reason.NO_IMPROVEMENT: f"nothing of {tried} was provably better",
+            Reason.SERVING_SOURCE: "a gate failed",
+        }.get(reason, "optimization is turned off")
+        return f"{said}; the source model is served"
     quality = known.quality
-    proof = f", {quality.metric} {quality.change:+.2%} on {quality.rows} rows" if quality else ""
-    gain = f"{known.winner or 'source model'}: {known.speedup:.2f} times less CPU time per inference{proof}"
-    return Step("done", reason, gain, current=current)
+    proof = ""
+    if quality:
+        proof = f"; {quality.metric} {quality.change:+.2%}, at worst {quality.lower:+.2%}, on {quality.rows} rows"
+    return f"{known.winner}: {known.speedup:.2f} times less CPU time per inference, best of {tried}{proof}"
 
 
 def _resolve_answer(message: str, spec: ModelSpec) -> SourceStatus | Finding:
