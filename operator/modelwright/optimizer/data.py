@@ -7,7 +7,7 @@ repeatable, and a row that proves quality (``confirm``) was never read by anythi
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -158,8 +158,10 @@ def _head(rows: Rows) -> Rows:
     return rows.take(np.arange(min(PROBE_ROWS, rows.count)))
 
 
-def _bytes(value: Array) -> bytes:
-    return str(value.tolist()).encode() if value.dtype == np.object_ else np.ascontiguousarray(value).tobytes()
+def _bytes(row: Any) -> bytes:
+    """Content of one row of a column: an array, or a plain string."""
+    value = np.asarray(row)
+    return str(value.tolist()).encode() if value.dtype.kind in "OU" else np.ascontiguousarray(value).tobytes()
 
 
 def _write(parts: dict[str, Rows], read: Read | None, folder: Path) -> Splits:

@@ -58,9 +58,8 @@ class Score:
             weights = np.ones((1, self.units))
         match self.kind:
             case "mean":
-                totals = np.bincount(self.unit, self.first, self.units)
                 counts = np.bincount(self.unit, minlength=self.units)
-                return (weights @ totals) / np.maximum(weights @ counts, 1e-12)
+                return (weights @ self.totals()) / np.maximum(weights @ counts, 1e-12)
             case "auc":
                 return _auc(self.first, self.second, weights[:, self.unit])
             case "r2":
@@ -74,9 +73,13 @@ class Score:
         sst = squares - total**2 / np.maximum(count, 1e-12)
         return 1.0 - sse / np.maximum(sst, 1e-12)
 
+    def totals(self) -> Array:
+        """Sum of the rows of each unit; meaningful for kind ``mean``."""
+        return np.bincount(self.unit, self.first, self.units)
+
     def per_unit(self) -> Array:
         """Mean of the rows of each unit; meaningful for kind ``mean``."""
-        return np.bincount(self.unit, self.first, self.units) / np.bincount(self.unit, minlength=self.units)
+        return self.totals() / np.bincount(self.unit, minlength=self.units)
 
     def save(self, path: Path) -> None:
         """Write an npz."""

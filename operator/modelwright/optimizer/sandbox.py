@@ -27,7 +27,7 @@ MEMORY_WORDS: Final = (
     "bad_alloc",
     "MemoryError",
     "Failed to allocate memory",
-    "std::length_error",
+    "bfc_arena",
     "mmap failed",
 )
 
@@ -97,7 +97,12 @@ class Subprocess:
             code, output = _spawn(task.target, place, limits)
             answer = place / "answer.json"
             reply: dict[str, Any] = json.loads(answer.read_bytes()) if answer.exists() else {}
-        return _read_reply(task, reply, code, output)
+        return read_reply(task, reply, code, output)
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether an error's text says that memory was refused; the libraries have no common class for it."""
+    return any(word in text for word in MEMORY_WORDS)
 
 
 def _spawn(target: str, place: Path, limits: Limits) -> tuple[int | None, str]:
@@ -127,9 +132,18 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _read_reply(
-    task: Task[Question, Answer], reply: Mapping[str, Any], code: int | None, output: str
-) -> Answer | Crash:
+def read_reply(task: Task[Question, Answer], reply: Mapping[str, Any], code: int | None, output: str) -> Answer | Crash:
+    """What a child's reply, exit code and last output mean.
+
+    Args:
+        task: That was asked.
+        reply: Of the child; empty if it wrote none.
+        code: Its exit code; None after a timeout.
+        output: The end of what it printed.
+
+    Raises:
+        InputError: The child refused what the user gave.
+    """
     if "answer" in reply:
         return task.answer.model_validate(reply["answer"])
     if "refused" in reply:
@@ -138,7 +152,7 @@ def _read_reply(
         return Crash(task.name, "Timeout", "")
     tail = " ".join(output.split())[-TAIL_BYTES:]
     detail = str(reply.get("detail", tail))
-    if any(word in detail for word in MEMORY_WORDS) or code == -signal.SIGKILL:
+    if is_out_of_memory(detail) or code == -signal.SIGKILL:
         return Crash(task.name, "OutOfMemory", detail)
     if "error" in reply:
         return Crash(task.name, str(reply["error"]), detail)

@@ -40,7 +40,8 @@ def _run(target: str, question: str) -> dict[str, Any]:
     except InputError as refusal:
         return {"refused": {"reason": refusal.reason, "message": refusal.message, "hint": refusal.hint}}
     except Exception as error:  # noqa: BLE001 - whatever a hostile model raises is this task's recorded result
-        detail = " ".join(str(error).split())[:DETAIL_CHARS]
+        detail = f"{type(error).__name__}: {error}" if isinstance(error, MemoryError) else str(error)
+        detail = " ".join(detail.split())[:DETAIL_CHARS]
         return {"error": type(error).__name__, "detail": detail or type(error).__name__}
 
 

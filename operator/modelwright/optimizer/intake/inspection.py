@@ -12,6 +12,7 @@ from modelwright.optimizer.engines import Session
 from modelwright.optimizer.engines.onnxruntime import OnnxRuntime
 from modelwright.optimizer.intake import checks, external, generate, normalize
 from modelwright.optimizer.rows import Array
+from modelwright.optimizer.sandbox import is_out_of_memory
 from modelwright.optimizer.tasks import Batch, Generator, Inspection, InspectQuestion, TensorInfo
 
 STYLES: Final = ("normal", "unit", "ones")
@@ -61,9 +62,9 @@ def inspect(question: InspectQuestion) -> Inspection:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    model = onnx.ModelProto()
+    model, data = onnx.ModelProto(), path.read_bytes()
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(data)
     except Exception as error:
         # protobuf's DecodeError class differs between its implementations; every kind means the same.
         raise InputError(
@@ -123,6 +124,8 @@ def _try(
     if ran:
         message = "The source model gives NaN or infinity on every kind of generated input."
         raise InputError("NonFiniteOutput", message, "Check the export: run the model on one real row.")
+    if is_out_of_memory(str(errors[0])):
+        raise MemoryError
     first = " ".join(str(errors[0]).split())[:170]
     raise InputError("InvalidModel", f"The model does not run: {first}", "Run it once where it was made.")
 
