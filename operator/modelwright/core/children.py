@@ -34,6 +34,14 @@ class Children:
     requeue_after: float | None = None
 
 
+@dataclass(frozen=True)
+class RouteLag:
+    """Why the routes do not lead to stable yet. `refused`: a Gateway looked at one and did not take it."""
+
+    message: str
+    refused: bool = False
+
+
 def follow(
     snapshot: Snapshot, spec: ModelSpec, resolved: Resolved | None, jobs: Iterable[str], now: datetime
 ) -> Children:
