@@ -72,10 +72,13 @@ class PerformanceGate(Message):
 
 
 class Data(Message):
-    """A table of inputs: Parquet or npz, one column an input, optional ``labels`` and ``groups``."""
+    """A table of inputs: Parquet or npz, one column an input, optional ``labels`` and ``groups``.
+
+    `max_samples` bounds time and memory only: fewer rows prove less, and a group of rows counts as one.
+    """
 
     location: Location
-    max_samples: int = 2048
+    max_samples: int = 20_000
     seed: int = 0
     metric: str | None = None
 
