@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,35 @@ from e2e.scenarios.operators import InCluster, find_deployment  # noqa: E402
 from e2e.scenarios.place import Place, open_place  # noqa: E402
 from e2e.scenarios.policies import installed  # noqa: E402
 from e2e.scenarios.pushing import Registry  # noqa: E402
+
+
+@dataclass
+class Figures:
+    """What the scenarios measured, printed at the end in tables."""
+
+    rows: dict[str, list[tuple[str, ...]]] = field(default_factory=dict[str, list[tuple[str, ...]]])
+
+    def add(self, table: str, *cells: str) -> None:
+        """Add a row."""
+        self.rows.setdefault(table, []).append(cells)
+
+
+_FIGURES = pytest.StashKey[Figures]()
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """Where a scenario leaves its figures."""
+    return pytestconfig.stash.setdefault(_FIGURES, Figures())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the tables."""
+    for title, rows in config.stash.get(_FIGURES, Figures()).rows.items():
+        terminalreporter.section(title)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            terminalreporter.write_line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
 
 
 @pytest.fixture(scope="session")

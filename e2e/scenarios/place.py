@@ -72,6 +72,13 @@ class Place:
         ]
         return [event for event in about if not kind or event["type"] == kind]
 
+    def wait_events(self, name: str, kind: str, seconds: float = 20.0) -> list[Obj]:
+        """Events about a model once there is one: they are told after the status that they tell of."""
+        end = time.monotonic() + seconds
+        while not (found := self.events(name, kind)) and time.monotonic() < end:
+            time.sleep(0.5)
+        return found
+
     def children(self, name: str, kind: str) -> list[Obj]:
         """Objects of a kind that belong to a model."""
         return self.kube.list(kind, self.namespace, f"{GROUP}/model={name}")
