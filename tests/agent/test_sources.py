@@ -409,6 +409,28 @@ def test_azure_containers_are_read(bucket: "Bucket", secret: Callable[..., Path]
     assert got.digest == sha(b"graph")
 
 
+@pytest.mark.parametrize(
+    ("uri", "keys", "named"),
+    [
+        ("gs://models/m.onnx", {"GOOGLE_SERVICE_ACCOUNT": "v4lue"}, "GOOGLE_SERVICE_ACCOUNT"),
+        ("az://models/m.onnx", {"AZURE_STORAGE_ACCOUNT_KEY": "v4lue"}, "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("s3://models/m.onnx", {"AWS_ENDPOINT_URL": "v4lue"}, "AWS_ENDPOINT_URL"),
+    ],
+)
+def test_values_that_make_no_login_are_told_by_their_keys(
+    tmp_path: Path, secret: Callable[..., Path], uri: str, keys: dict[str, str], named: str
+) -> None:
+    error = refusal(uri, tmp_path, secret=secret(**keys))
+    assert reason(error) == "SecretMissing"
+    assert named in str(error)
+    assert "v4lue" not in str(error)
+
+
+@pytest.mark.parametrize("cloud", ["s3", "gs", "az"])
+def test_a_buckets_name_is_a_name(tmp_path: Path, cloud: str) -> None:
+    assert reason(refusal(f"{cloud}://b_\u00fc/m.onnx", tmp_path)) == "UnsafePath"
+
+
 # Registries
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,16 @@ def test_the_first_artifact_of_a_key_stays(store: ArtifactStore, files: dict[str
     assert store.push(KEY, CONFIG, files) == first
     assert store.push(KEY, b'{"backend":"openvino"}', files) == first
     assert store.read_config(first) == CONFIG
+
+
+def test_writers_at_the_same_time_agree_on_the_first(tmp_path: Path, files: dict[str, Path]) -> None:
+    where = Store(uri=f"file://{tmp_path}/store", namespace="n")
+
+    def push(number: int) -> str:
+        return open_store(where).push(KEY, f'{{"n":{number}}}'.encode(), files)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(push, range(8)))) == 1
 
 
 def test_manifests_are_the_same_bytes_in_every_store(registry: str, files: dict[str, Path], tmp_path: Path) -> None:

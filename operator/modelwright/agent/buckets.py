@@ -20,7 +20,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from modelwright.agent import transport
-from modelwright.agent.locations import Place
+from modelwright.agent.locations import Place, unsafe
 from modelwright.agent.manifest import CHUNK
 from modelwright.agent.secrets import Secret
 from modelwright.agent.sources import Entry, Listing, denied, not_found, unreachable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 _STATUS = re.compile(r"status(?: code)?:? (\d{3})")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _MAX_LISTED = 16 * 1024
 
 
@@ -114,7 +115,7 @@ class BucketSource:
         self._place = place
         self._timeout = fetching.timeout_seconds
         self._prefix = ""
-        self._store = _store(place, fetching, secret)
+        self._store = _opened(place, fetching, secret)
 
     def listing(self) -> Listing:
         """The object; if there is none of that name, what lies below it."""
@@ -160,6 +161,11 @@ class BucketSource:
             raise denied(self._place) from None
         except (BaseError, ValueError, OSError) as error:
             raise self._unclear(str(error)) from None
+        except BaseException as error:
+            # A panic in obstore's Rust is no Exception, and would end the program without an answer.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise unreachable(self._place, "could not be asked at all") from None
 
     def _unclear(self, text: str) -> Exception:
         status = _STATUS.search(text)
@@ -181,13 +187,39 @@ class BucketSource:
         return unreachable(self._place, "could not be reached, or broke off the connection")
 
 
+def _opened(place: Place, fetching: Fetching, secret: Secret) -> "ObjectStore":
+    """The store, with what is wrong in its settings told by the names of the Secret's keys."""
+    cloud = CLOUDS[place.scheme]
+    if not _BUCKET.fullmatch(place.host):
+        raise unsafe(f"{place} names no bucket: letters, digits, dots and dashes only.")
+    if (endpoint := secret.values.get(cloud.endpoint)) is not None:
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("https", "http") or not parts.hostname:
+            raise _unusable(place, cloud.endpoint)
+        transport.check_host(parts.hostname)
+    if place.scheme == "az" and "AZURE_STORAGE_ACCOUNT_NAME" not in {*secret.values, *os.environ}:
+        raise InputError(
+            "SecretMissing",
+            f"{place} needs the name of its storage account.",
+            "Add the key AZURE_STORAGE_ACCOUNT_NAME to the Secret of spec.model.storage.secretRef.",
+        )
+    try:
+        return _store(place, fetching, secret)
+    except (BaseError, ValueError):
+        raise _unusable(place, ", ".join(sorted(secret.some(cloud.keys)))) from None
+
+
+def _unusable(place: Place, keys: str) -> InputError:
+    return InputError(
+        "SecretMissing", f"What the Secret holds under {keys} is of no use for {place}.", "Check the values' form."
+    )
+
+
 def _store(place: Place, fetching: Fetching, secret: Secret) -> "ObjectStore":
     cloud = CLOUDS[place.scheme]
     config: dict[str, Any] = {key.lower(): value for key, value in secret.some(cloud.keys).items()}
     if "GOOGLE_SERVICE_ACCOUNT" in secret.values and secret.folder is not None:
         config["google_service_account"] = str(secret.folder / "GOOGLE_SERVICE_ACCOUNT")
-    if (endpoint := secret.values.get(cloud.endpoint)) is not None:
-        transport.check_host(urlsplit(endpoint).hostname or "")
     known = any(key in secret.values or key in os.environ for key in cloud.identity)
     skip = secret.values.get(f"{cloud.prefix}_SKIP_SIGNATURE", "false" if known else "true")
     options = _client_options(fetching, allow_http=secret.values.get(f"{cloud.prefix}_ALLOW_HTTP", "") == "true")

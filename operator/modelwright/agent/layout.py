@@ -46,15 +46,16 @@ class Layout:
 
     def put_manifest(self, reference: str, data: bytes) -> None:
         """Store a manifest under a tag, replacing what the tag named."""
-        blob = Blob(digest.of_bytes(data), len(data), MEDIA_TYPE)
-        self.put_blob(blob, data)
         with self._locked():
-            entries = [entry for entry in self._entries() if _tag(entry) != reference]
-            named = {"mediaType": MEDIA_TYPE, "digest": blob.digest, "size": blob.size}
-            entries.append({**named, "annotations": {REF_NAME: reference}})
-            index = {"schemaVersion": 2, "mediaType": _INDEX_MEDIA_TYPE, "manifests": entries}
-            self._write(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-            self._write(self._root / "index.json", json.dumps(index, indent=1).encode())
+            self._put(reference, data)
+
+    def put_first(self, reference: str, data: bytes) -> bytes:
+        """Store a manifest under a tag that names none; the bytes of the one it names now."""
+        with self._locked():
+            found = self.manifest(reference)
+            if found is None:
+                self._put(reference, data)
+            return found or data
 
     def read(self, blob: Blob) -> bytes:
         """A small blob, verified."""
@@ -78,6 +79,16 @@ class Layout:
         if target.exists() and target.stat().st_size == blob.size:
             return
         self._write(target, content)
+
+    def _put(self, reference: str, data: bytes) -> None:
+        blob = Blob(digest.of_bytes(data), len(data), MEDIA_TYPE)
+        self.put_blob(blob, data)
+        entries = [entry for entry in self._entries() if _tag(entry) != reference]
+        named = {"mediaType": MEDIA_TYPE, "digest": blob.digest, "size": blob.size}
+        entries.append({**named, "annotations": {REF_NAME: reference}})
+        index = {"schemaVersion": 2, "mediaType": _INDEX_MEDIA_TYPE, "manifests": entries}
+        self._write(self._root / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        self._write(self._root / "index.json", json.dumps(index, indent=1).encode())
 
     def _blob(self, name: str) -> Path:
         return self._root / "blobs" / "sha256" / name.removeprefix(digest.PREFIX)

@@ -84,7 +84,11 @@ class Medium(Protocol):
         ...
 
     def put_manifest(self, reference: str, data: bytes) -> None:
-        """Store a manifest under a tag."""
+        """Store a manifest under a tag, replacing what the tag named."""
+        ...
+
+    def put_first(self, reference: str, data: bytes) -> bytes:
+        """Store a manifest under a tag that names none; the bytes of the one it names now."""
         ...
 
     def read(self, blob: Blob) -> bytes:
@@ -183,10 +187,7 @@ class _Artifacts:
             self._medium.put_blob(blobs[title], path)
         data = manifests.build(summary, blobs)
         self._medium.put_manifest(_tag("artifact", digest.of_bytes(data)), data)
-        if (first := self._medium.manifest(tag)) is None:
-            self._medium.put_manifest(tag, data)
-            first = self._medium.manifest(tag)
-        return digest.of_bytes(first or data)
+        return digest.of_bytes(self._medium.put_first(tag, data))
 
     def load_journal(self, key: str) -> bytes | None:
         data = self._medium.manifest(_tag("journal", key))
