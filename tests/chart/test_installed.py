@@ -39,6 +39,7 @@ def server() -> Iterator[LocalApiServer]:
         server.kubectl("create", "namespace", "team")
         helm(server, "install", "--create-namespace", "--description=first")
         helm(server, "upgrade", "--set=policy.priority=7")
+        await_admission(server)
         yield server
 
 
@@ -48,6 +49,19 @@ def helm(server: LocalApiServer, verb: str, *words: str) -> None:
     home = {f"HELM_{name}_HOME": str(server.directory / "helm") for name in ("CACHE", "CONFIG", "DATA")}
     done = run_helm(verb, *common, *words, env=home)
     assert done.returncode == 0, done.stderr
+
+
+def await_admission(server: LocalApiServer) -> None:
+    """The API server takes a moment to see new policies."""
+    forbidden = changed(MODEL, "spec.model.uri", "http://models/ranker/")
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            apply(server, forbidden)
+        except ClusterError:
+            return
+        assert time.monotonic() < deadline, "a forbidden model is still accepted"
+        time.sleep(0.2)
 
 
 def apply(server: LocalApiServer, body: Body, *, as_operator: bool = False) -> str:
@@ -82,6 +96,24 @@ def test_an_upgrade_changes_the_policy_in_place(server: LocalApiServer) -> None:
     policy = yaml.safe_load(server.kubectl("get", "sp", "default", "--output=yaml"))
     assert policy["spec"]["priority"] == 7
     assert policy["metadata"]["generation"] == 2
+
+
+def test_the_policy_outlives_a_change_of_who_makes_it(server: LocalApiServer) -> None:
+    before = server.kubectl("get", "sp", "default", "--output=jsonpath={.metadata.uid}")
+    helm(server, "upgrade", "--set=policy.hook=false")
+    helm(server, "upgrade", "--set=policy.priority=7")
+    assert server.kubectl("get", "sp", "default", "--output=jsonpath={.metadata.uid}") == before
+
+
+def test_models_and_policy_outlive_the_release(server: LocalApiServer) -> None:
+    server.kubectl("create", "--filename=-", stdin=json.dumps(changed(MODEL, "metadata.name", "lasting")))
+    run_helm("uninstall", "mw", f"--namespace={NAMESPACE}", f"--kubeconfig={server.kubeconfig}")
+    assert server.kubectl("get", "om/lasting", "sp/default", "--output=name").split() == [
+        "optimizedmodel.modelwright.dev/lasting",
+        "servingpolicy.modelwright.dev/default",
+    ]
+    helm(server, "install")
+    await_admission(server)
 
 
 def test_the_expressions_pass_the_api_servers_type_check(server: LocalApiServer) -> None:
