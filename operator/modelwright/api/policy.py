@@ -34,7 +34,7 @@ class Pool(ApiModel):
         example="cpu-avx512",
     )
     image: Annotated[str, Field(min_length=1, max_length=512)] = field(
-        "Triton image, best pinned by digest.", example="nvcr.io/nvidia/tritonserver:25.09-py3"
+        "Triton image, best pinned by digest.", example="nvcr.io/nvidia/tritonserver:26.09-py3"
     )
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=16)] = field(
         "Labels of the pool's nodes.", default={}, example={"modelwright.dev/pool": "gpu"}
@@ -118,7 +118,7 @@ class PolicySpec(ApiModel):
     )
     pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=32)] = field(
         "Named hardware; the first is the default.",
-        example=[{"name": "cpu", "hardwareClass": "cpu", "image": "nvcr.io/nvidia/tritonserver:25.09-py3"}],
+        example=[{"name": "cpu", "hardwareClass": "cpu", "image": "nvcr.io/nvidia/tritonserver:26.09-py3"}],
     )
     domain: Subdomain = field(
         "Domain below which models get host names.", default="models.local", example="models.example.com"
