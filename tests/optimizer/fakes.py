@@ -2,16 +2,20 @@
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from modelwright.contract.request import Fetching, Location, OptimizeRequest, Store
+import numpy as np
+
+from modelwright.contract.base import Message
+from modelwright.contract.request import Data, Fetching, Location, OptimizeRequest, Store
 from modelwright.errors import InputError
 from modelwright.optimizer.bench import Effort
 from modelwright.optimizer.ports import Ports
 from modelwright.optimizer.sandbox import Crash
-from modelwright.optimizer.tasks import Answer, Question, Task
+from modelwright.optimizer.tasks import Answer, Benchmark, BenchmarkQuestion, Question, Task, Timing, TransformQuestion
 
 QUICK = Effort(rounds=5, round_seconds=0.001, final_rounds=7)
 
@@ -63,21 +67,53 @@ def fetch(location: Location, dest: Path, fetching: Fetching, /) -> LocalFile:
 
 @dataclass
 class InProcess:
-    """Runs tasks here and now, and counts them: for tests of what happens around them."""
+    """Runs tasks here and now, and counts them: for tests of what happens around them.
+
+    Attributes:
+        calls: Names of the tasks, in order; a transform with its technique.
+        scripted: Task name to what it answers instead of running.
+        before: Called with each task's name before it runs; may raise what a test wants to see.
+    """
 
     calls: list[str] = field(default_factory=list[str])
+    scripted: dict[str, Callable[[Any], Message | Crash]] = field(
+        default_factory=dict[str, Callable[[Any], Message | Crash]]
+    )
+    before: Callable[[str], None] = lambda _: None
 
     def call(self, task: Task[Question, Answer], question: Question, seconds: float) -> Answer | Crash:
-        self.calls.append(task.name)
+        name = f"{task.name}:{question.step.label}" if isinstance(question, TransformQuestion) else task.name
+        self.before(name)
+        self.calls.append(name)
         module, _, function = task.target.partition(":")
-        run = getattr(importlib.import_module(f"modelwright.optimizer.{module}"), function)
+        run = self.scripted.get(task.name) or getattr(
+            importlib.import_module(f"modelwright.optimizer.{module}"), function
+        )
         try:
             answer = run(task.question.model_validate_json(question.to_json()))
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001 - as the worker does
             return Crash(task.name, type(error).__name__, str(error))
-        return task.answer.model_validate_json(answer.to_json())
+        return answer if isinstance(answer, Crash) else task.answer.model_validate_json(answer.to_json())
+
+
+def speeds(table: Mapping[str, float], aa: float = 1.0) -> Callable[[BenchmarkQuestion], Benchmark]:
+    """A benchmark that gives each candidate the speed-up of the first entry that its id contains, else 1."""
+
+    def timing(name: str, batch: int) -> Timing:
+        ratio = next((speed for part, speed in table.items() if part in name), 1.0)
+        cost = 1000.0 * batch / ratio
+        return Timing(
+            batch=batch, cpu_us=cost, wall_p50_us=cost, wall_p99_us=2 * cost, ratio=ratio, low=ratio * 0.99, high=ratio
+        )
+
+    def answer(question: BenchmarkQuestion) -> Benchmark:
+        names = ["baseline", *(contender.id for contender in question.contenders)]
+        table = {name: tuple(timing(name, batch) for batch in question.batch_sizes) for name in names}
+        return Benchmark(timings=table, aa=tuple(aa for _ in question.batch_sizes), reliable=0.95 <= aa <= 1.05)
+
+    return answer
 
 
 def ports(folder: Path, store: MemoryStore, sandbox: InProcess | None = None) -> Ports:
@@ -90,12 +126,18 @@ def ports(folder: Path, store: MemoryStore, sandbox: InProcess | None = None) ->
     )
 
 
-def request_for(source: Path, **changes: object) -> OptimizeRequest:
+def table_at(path: Path, **columns: Any) -> Data:
+    """A table on disk, as a request names it."""
+    np.savez(path, allow_pickle=False, **columns)
+    return Data(location=Location(uri=f"file://{path}"), max_samples=100_000)
+
+
+def request_for(path: Path, **changes: object) -> OptimizeRequest:
     """A request for a file, small enough for a test."""
     fields: dict[str, object] = {
         "model": "sample",
         "key": "key-1",
-        "source": Location(uri=f"file://{source}"),
+        "source": Location(uri=f"file://{path}"),
         "store": Store(uri="file:///unused", namespace="tests"),
         "batch_sizes": (1, 8),
     }

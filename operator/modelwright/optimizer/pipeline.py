@@ -96,7 +96,11 @@ class Pipeline:
             raise _broken(path)
         contender = Contender(id=winner.id, model=str(path), graph_level=winner.graph_level)
         question = tasks.ServingQuestion(
-            model=contender, rows=bench.splits.probe, batch=bench.inspection.batch, batch_sizes=batch_sizes(bench)
+            model=contender,
+            rows=bench.splits.probe,
+            batch=bench.inspection.batch,
+            batch_sizes=batch_sizes(bench),
+            round_seconds=self.effort.round_seconds,
         )
         load = self._call(tasks.MEASURE_LOAD, question, CLOSING_SECONDS)
         isa = self.host.int8_features if QUANTIZED & set(winner.techniques) else ()
