@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,7 @@ from typing import Any
 import yaml
 
 from e2e.cluster.apiserver import LocalApiServer
-from tests.builders import make_model, make_policy
-from tests.builders import optimize_answer as optimize_answer
-from tests.builders import resolve_answer as resolve_answer
+from tests.builders import make_model, make_policy, optimize_answer, resolve_answer
 
 WRITES = frozenset({"create", "update", "patch", "delete"})
 PATIENCE = 60.0
@@ -268,7 +266,7 @@ class Audit:
 
 
 @contextmanager
-def replicas(server: LocalApiServer, folder: Path, *namespaces: str) -> Iterator[Replicas]:
+def replicas(server: LocalApiServer, folder: Path, *namespaces: str) -> Generator[Replicas]:
     started = Replicas(server, folder, namespaces)
     try:
         yield started

@@ -2,10 +2,14 @@
 
 import json
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.runtime.live import Audit, Live, Replicas, eventually, model_body, optimize_answer, resolve_answer
+from tests.builders import optimize_answer, resolve_answer
+from tests.runtime.live import Audit, Live, Replicas, eventually, model_body
 
 pytestmark = pytest.mark.apiserver
 
@@ -158,7 +162,7 @@ def test_an_outage_of_the_api_server_is_survived(live: Live, operator: Replicas)
     assert replica.process.poll() is None
 
 
-def test_a_right_that_is_missing_is_named_and_used_once_it_is_granted(live: Live, operator: Replicas) -> None:
+def test_a_child_that_is_refused_is_reported_and_made_once_it_is_allowed(live: Live, operator: Replicas) -> None:
     live.apply(
         quota := {
             "apiVersion": "v1",
@@ -174,3 +178,53 @@ def test_a_right_that_is_missing_is_named_and_used_once_it_is_granted(live: Live
     assert "quota" in json.dumps(live.get("om", "ranker")["status"])
     live.kubectl("delete", "resourcequota", quota["metadata"]["name"])
     eventually(lambda: live.reason("ranker") == "Resolving", "Resolving")
+
+
+EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+NO_JOBS = {
+    "apiGroups": ["", "apps", "modelwright.dev", "coordination.k8s.io", "events.k8s.io"],
+    "resources": ["*"],
+    "verbs": ["*"],
+}
+SEE_JOBS = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch"]}
+
+
+def test_a_right_that_is_missing_is_named_and_used_once_it_is_granted(
+    live: Live, operator: Replicas, tmp_path: Path
+) -> None:
+    kubeconfig = _kubeconfig_of_a_service_account(live, tmp_path, NO_JOBS, SEE_JOBS)
+    operator.start_ready(KUBECONFIG=str(kubeconfig))
+    live.apply(model_body(live.namespace, "ranker"))
+    eventually(lambda: live.reason("ranker") == "PermissionDenied", "PermissionDenied")
+    assert 'cannot patch resource "jobs"' in json.dumps(live.get("om", "ranker")["status"])
+    live.apply(_role(live, EVERYTHING))
+    eventually(lambda: live.reason("ranker") == "Resolving", "Resolving")
+
+
+def _kubeconfig_of_a_service_account(live: Live, folder: Path, *rules: dict[str, Any]) -> Path:
+    live.kubectl("create", "serviceaccount", "operator")
+    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": live.namespace}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": live.namespace}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": live.namespace},
+        "roleRef": reference,
+        "subjects": [subject],
+    }
+    live.apply(_role(live, *rules), binding)
+    config = yaml.safe_load(live.server.kubeconfig.read_text())
+    (folder / "token").write_text(live.kubectl("create", "token", "operator"))
+    config["users"][0]["user"] = {"tokenFile": "token"}
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    return kubeconfig
+
+
+def _role(live: Live, *rules: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": live.namespace},
+        "rules": list(rules),
+    }
