@@ -57,8 +57,11 @@ class Frame:
         Raises:
             FeedEnded: kopf ended, which it never should.
         """
+        # Without one, kopf asks for the user's name, and a pod's user has none.
+        identity: Any = "modelwright"
         self._tasks = await kopf.spawn_tasks(
             registry=self._registry,
+            identity=identity,
             settings=build_settings(),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
