@@ -5,7 +5,8 @@ Settings come from options or from the environment:
     CONTAINER_TOOL   buildah, docker or podman; the first one found
     REGISTRY         host[:port]; without one the images stay on this machine, as localhost/modelwright/NAME:TAG
     TAG              dev
-    BASE             base image of all of them; the Dockerfiles name Debian's
+    BASE             base image of all of them; else REGISTRY/base/debian:bookworm where the registry holds it, which
+                     is how a site without a way out keeps its base; else what the Dockerfiles name
 
 An image carries the hash of all that it was made from, and is built only when that has changed.
 Usage: ``images/build.py [NAME …] [--registry HOST] [--tag TAG] [--base IMAGE] [--tool TOOL] [--force]``.
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("operator", "optimizer", "triton-cpu")
 INPUTS_LABEL = "modelwright.dev/inputs"
 TOOLS = ("buildah", "docker", "podman")
+MIRRORED_BASE = ("base/debian", "bookworm")
 
 _SOURCES = re.compile(r"^COPY (?!--from)(?P<words>.+)$", re.MULTILINE)
 _SKIPPED = ("__pycache__",)
@@ -50,11 +52,12 @@ class Tool:
         """Whether the words of the command line are buildah's."""
         return self.name.rpartition("/")[2] == "buildah"
 
-    def build(self, dockerfile: Path, image: str, arguments: Mapping[str, str], label: str) -> None:
-        """Build one image."""
+    def build(self, dockerfile: Path, image: str, arguments: Mapping[str, str], label: str, *, plain: bool) -> None:
+        """Build one image; `plain` is for a base that lies behind HTTP without TLS."""
         # chroot needs no more than the right to run as root; the machine's own certificates let pip and apt
         # through a proxy that inspects what passes.
         own = ["--isolation", "chroot", "--layers", *_certificates()] if self.is_buildah else []
+        own += ["--tls-verify=false"] if plain and self.is_buildah else []
         given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         self._run("build", *own, *given, "--label", label, "--file", str(dockerfile), "--tag", image, str(ROOT))
 
@@ -89,6 +92,27 @@ class Tool:
             raise BuildError(f"{self.name} {words[0]} failed with exit code {done.returncode}; its words are above")
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What all images of one run have in common.
+
+    Attributes:
+        registry: ``host[:port]``, empty for none.
+        plain: Whether the registry speaks HTTP without TLS.
+        tag: Tag of the images.
+        base: Base image, empty for what the Dockerfiles name.
+        base_digest: What the base is now, as far as the registry says.
+        force: Build even what is unchanged.
+    """
+
+    registry: str
+    plain: bool
+    tag: str
+    base: str
+    base_digest: str
+    force: bool
+
+
 def main() -> int:
     """Build what is asked for.
 
@@ -98,29 +122,38 @@ def main() -> int:
     asked = _arguments()
     try:
         tool = Tool(_tool(asked.tool))
+        settings = _settings(asked)
         for name in asked.names or NAMES:
-            _make(name, tool, asked)
+            _make(name, tool, settings)
     except BuildError as error:
         print(f"images: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _make(name: str, tool: Tool, asked: argparse.Namespace) -> None:
+def _settings(asked: argparse.Namespace) -> Settings:
+    plain = bool(asked.registry) and speaks_plain_http(asked.registry)
+    base, found = asked.base, ""
+    if asked.registry and not base:
+        found = manifest_digest(asked.registry, *MIRRORED_BASE, plain=plain)
+        base = f"{asked.registry}/{':'.join(MIRRORED_BASE)}" if found else ""
+    return Settings(asked.registry, plain, asked.tag, base, found, asked.force)
+
+
+def _make(name: str, tool: Tool, settings: Settings) -> None:
     dockerfile = ROOT / "images" / name / "Dockerfile"
-    arguments = {"BASE": asked.base} if asked.base else {}
-    inputs = hash_inputs(dockerfile, arguments)
-    image = f"localhost/modelwright/{name}:{asked.tag}"
+    arguments = {"BASE": settings.base} if settings.base else {}
+    inputs = hash_inputs(dockerfile, {**arguments, "digest of BASE": settings.base_digest})
+    image = f"localhost/modelwright/{name}:{settings.tag}"
     started = time.monotonic()
-    if asked.force or tool.labels(image).get(INPUTS_LABEL) != inputs:
-        tool.build(dockerfile, image, arguments, f"{INPUTS_LABEL}={inputs}")
+    if settings.force or tool.labels(image).get(INPUTS_LABEL) != inputs:
+        tool.build(dockerfile, image, arguments, f"{INPUTS_LABEL}={inputs}", plain=settings.plain)
         how = f"built in {time.monotonic() - started:.0f} s"
     else:
         how = "unchanged"
-    if asked.registry:
-        target = f"{asked.registry}/modelwright/{name}:{asked.tag}"
-        plain = speaks_plain_http(asked.registry)
-        tool.push(image, target, plain=plain)
+    if settings.registry:
+        target = f"{settings.registry}/modelwright/{name}:{settings.tag}"
+        tool.push(image, target, plain=settings.plain)
         how += f", pushed to {target}"
     print(f"{name:12} {tool.size(image):>10}  {how}")
 
@@ -146,15 +179,27 @@ def copied_files(dockerfile: str) -> Iterator[Path]:
 
 def speaks_plain_http(registry: str) -> bool:
     """Whether a registry answers over HTTP without TLS."""
+    # A TLS port answers plain HTTP with 400; a registry that wants a login answers 401.
+    return _head(f"http://{registry}/v2/")[0] not in (0, 400)
+
+
+def manifest_digest(registry: str, repository: str, tag: str, *, plain: bool) -> str:
+    """Digest of an image in a registry that asks for no login; empty if it has none of that name."""
+    status, headers = _head(f"http{'' if plain else 's'}://{registry}/v2/{repository}/manifests/{tag}")
+    return headers.get("docker-content-digest", "") if status == 200 else ""
+
+
+def _head(url: str) -> tuple[int, Mapping[str, str]]:
+    """Status, 0 for no answer, and headers with lower-case names. A registry of one's own is behind no proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    accepted = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json"}
     try:
-        opener.open(f"http://{registry}/v2/", timeout=5).close()
+        with opener.open(urllib.request.Request(url, headers=accepted, method="HEAD"), timeout=5) as answer:
+            return answer.status, {name.lower(): value for name, value in answer.headers.items()}
     except urllib.error.HTTPError as error:
-        # A TLS port answers plain HTTP with 400; a registry that wants a login answers 401.
-        return error.code != 400
+        return error.code, {}
     except OSError:
-        return False
-    return True
+        return 0, {}
 
 
 def _certificates() -> list[str]:

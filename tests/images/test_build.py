@@ -1,12 +1,16 @@
 """What decides whether an image is built anew, and what goes into it."""
 
+import argparse
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
@@ -80,6 +84,42 @@ def test_a_missing_tool_is_named(build: ModuleType, monkeypatch: pytest.MonkeyPa
 
 def test_a_registry_that_is_down_is_not_spoken_to_in_plain_http(build: ModuleType) -> None:
     assert not build.speaks_plain_http("127.0.0.1:1")
+
+
+class Registry(BaseHTTPRequestHandler):
+    """A registry that holds a base image and nothing else."""
+
+    def do_HEAD(self) -> None:
+        known = self.path in ("/v2/", "/v2/base/debian/manifests/bookworm")
+        self.send_response(200 if known else 404)
+        self.send_header("Docker-Content-Digest", "sha256:base")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        pass
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_base_that_the_registry_holds_is_used(
+    build: ModuleType, registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = argparse.Namespace(registry=registry, base="", tag="dev", force=False)
+    settings = build._settings(arguments)
+    assert (settings.plain, settings.base) == (True, f"{registry}/base/debian:bookworm")
+    assert settings.base_digest == "sha256:base"
+    arguments.base = "other"
+    assert build._settings(arguments).base == "other"
+    monkeypatch.setattr(build, "MIRRORED_BASE", ("base/absent", "bookworm"))
+    arguments.base = ""
+    assert build._settings(arguments).base == ""
 
 
 @pytest.mark.parametrize("image", ["operator", "optimizer"])

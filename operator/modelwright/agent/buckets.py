@@ -4,6 +4,9 @@ Credentials come from the source's Secret, or from the pod's workload identity w
 Without either, requests are unsigned (a public bucket): the credentials of the *node*, which a metadata
 service would hand out, are not the tenant's, and are asked for only if the Secret says so with
 ``<CLOUD>_SKIP_SIGNATURE: "false"``.
+
+An endpoint that redirects is followed out of our sight: obstore offers no say in it. What such a server could reach is
+bounded by the pod's egress policy alone.
 """
 
 import os

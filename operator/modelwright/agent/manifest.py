@@ -1,14 +1,13 @@
 """The manifest of an artifact: building it, reading it, and what in it is trusted.
 
-Bytes are deterministic: the same config and files give the same manifest, hence the same digest, in every
-    store.
+Bytes are deterministic: the same config and files give the same manifest, hence the same digest, in every store.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,14 +42,11 @@ class Manifest:
         digest: Of the manifest itself.
         config: The `Recommendation`.
         files: Path (``model/model.onnx``) to its content.
-        annotations: Of the manifest, as they were found.
     """
 
     digest: str
     config: Blob
     files: Mapping[str, Blob]
-    artifact_type: str = artifact.ARTIFACT_TYPE
-    annotations: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def build(config: Blob, files: Mapping[str, Blob], artifact_type: str = artifact.ARTIFACT_TYPE) -> bytes:
@@ -90,13 +86,7 @@ def parse(data: bytes, titles: Iterable[str] = (artifact.TITLE,)) -> Manifest:
             title = next((layer["annotations"][key] for key in wanted if key in layer.get("annotations", {})), "")
             _check_title(title, files)
             files[title] = _blob(layer)
-        return Manifest(
-            digest.of_bytes(data),
-            _blob(document["config"]),
-            files,
-            document.get("artifactType", ""),
-            document.get("annotations") or {},
-        )
+        return Manifest(digest.of_bytes(data), _blob(document["config"]), files)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no manifest of files: {error!r}") from None
 

@@ -1,8 +1,7 @@
 """The resolve Job: turns URIs into digests, so that the operator never opens a user's URI.
 
-``python -m modelwright.agent.resolve`` reads a `ResolveRequest` and answers with a `ResolveResult`. A
-location that has
-a digest already is taken at its word: whoever fetches it verifies it.
+``python -m modelwright.agent.resolve`` reads a `ResolveRequest` and answers with a `ResolveResult`. A location that
+has a digest already is taken at its word: whoever fetches it verifies it.
 """
 
 import sys

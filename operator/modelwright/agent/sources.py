@@ -217,6 +217,8 @@ def _take(
     for entry in listing.entries:
         left = fetching.max_bytes - total
         name, size = retrying(lambda entry=entry, left=left: _take_file(source, entry, place, left, folder))
+        if size > left:
+            raise too_large(place, f"more than {fetching.max_bytes} bytes", f"{fetching.max_bytes} bytes")
         if entry.digest not in (None, name):
             raise _mismatch(f"{entry.path} of {place}", name, str(entry.digest))
         files[entry.path] = name
@@ -225,6 +227,7 @@ def _take(
 
 
 def _take_file(source: Source, entry: Entry, place: Place, left: int, folder: Path | None) -> tuple[str, int]:
+    """Digest and size of one file; reading ends as soon as it has more than `left` bytes."""
     seen, size = hashlib.sha256(), 0
     out = None
     if folder is not None:
@@ -235,7 +238,7 @@ def _take_file(source: Source, entry: Entry, place: Place, left: int, folder: Pa
         for piece in source.chunks(entry):
             size += len(piece)
             if size > left:
-                raise too_large(place, f"more than {left} bytes", f"{left} bytes")
+                return "", size
             seen.update(piece)
             if out is not None:
                 out.write(piece)

@@ -1,9 +1,9 @@
 """HTTP within bounds: the session that web sources and registries share.
 
-It follows at most three redirects and never from https to http, sets a time limit on connecting and on each
-read, and refuses link-local and metadata addresses. The address is checked on the connected socket, before a
-byte is
-sent: what a name resolved to a moment ago proves nothing. Every redirect connects anew and is checked again.
+It follows at most three redirects and never from https to http, sets a time limit on connecting and on each read, and
+refuses link-local and metadata addresses. The address is checked on the connected socket, before a byte is sent: what
+a name resolved to a moment ago proves nothing. A redirect connects anew and is checked again. (Behind a proxy the
+socket's other end is the proxy; there only addresses written as such can be refused.)
 """
 
 import ipaddress
@@ -30,7 +30,6 @@ _FORBIDDEN = (
     ipaddress.ip_network("168.63.129.16/32"),  # Azure's wire server
     ipaddress.ip_network("192.0.0.192/32"),  # Oracle's
 )
-
 
 NETWORK_ERRORS = (OSError, HTTPError)
 """What a broken exchange raises; `requests` derives its errors from OSError."""

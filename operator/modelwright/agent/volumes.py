@@ -1,9 +1,8 @@
 """Files of a mounted volume (``pvc://claim/path``) or, for the CLI, of this machine (``file:///path``).
 
-Whoever else mounts the volume may change it while it is read. So every step goes through an open folder and
-never
-through a link: neither a symbolic link nor a second hard link can lend us a file that is not the volume's
-    own. Files are copied, so that what was hashed is what is used.
+Whoever else mounts the volume may change it while it is read. So every step goes through an open folder and never
+through a link: neither a symbolic link nor a second hard link can lend us a file that is not the volume's own. Files
+are copied, so that what was hashed is what is used.
 """
 
 import errno
