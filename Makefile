@@ -74,6 +74,8 @@ demo: setup ## From nothing to three optimized models that answer
 .PHONY: crds
 crds: setup ## Generate CRDs, the chart's copies and the reference pages
 	@$(PY) -m modelwright.api.schema crds
+	@$(PY) charts/generate.py
+	@$(PY) docs/reference/generate.py
 
 .PHONY: bench-operator
 bench-operator: setup ## Decisions a second, memory, idle load, apply to Ready
