@@ -14,7 +14,7 @@ from modelwright.optimizer import answer, connect, job
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the request, write the result to the termination log, return the exit code of the contract."""
-    options = _parse(arguments)
+    options = parse_arguments(arguments)
     job.stop_on_sigterm()
     result = _answer(options.request)
     options.termination_log.write_bytes(answer.encode(result))
@@ -23,7 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     return answer.exit_code(result)
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Paths of the request and of the termination log; what the pod mounts is the default."""
     parser = argparse.ArgumentParser(prog="python -m modelwright.optimizer", description=__doc__)
     parser.add_argument("request", nargs="?", type=Path, default=Path(paths.REQUEST_FILE))
     parser.add_argument("--termination-log", type=Path, default=Path(paths.TERMINATION_LOG))

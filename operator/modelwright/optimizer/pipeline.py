@@ -1,5 +1,6 @@
 """A run from the fetched source to the pushed artifact. It orchestrates; whatever opens a model is a sandboxed task."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from modelwright.optimizer.tasks import Answer, Contender, Inspection, Question,
 INTAKE_SECONDS: Final = 120.0
 CLOSING_SECONDS: Final = 120.0
 """For the last tasks, which run even when the budget is spent: without them nothing could be served."""
+FOLDERS: Final = ("fetched", "source", "bench", "package", "sandbox")
 QUANTIZED: Final = frozenset({"dynamic-int8", "static-int8"})
 
 Outcome = Literal["Optimized", "OptimizedLossless", "NoImprovement", "Skipped", "ServingSource"]
@@ -53,6 +55,9 @@ class Pipeline:
         place = self.ports.folder / "sandbox"
         self.sandbox: Sandbox = self.ports.open_sandbox(place) if self.ports.open_sandbox else Subprocess(place, memory)
         self.started = self.clock()
+        for name in FOLDERS:
+            # A container that was restarted finds the files of its first life; only the journal is trusted.
+            shutil.rmtree(self.ports.folder / name, ignore_errors=True)
         self.digests: dict[str, str] = {}
 
     def run(self) -> OptimizeResult:
