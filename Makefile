@@ -72,10 +72,12 @@ demo: setup ## From nothing to three optimized models that answer
 	@CONTEXT=$(CONTEXT) $(PY) -m e2e.demo $(if $(CONTEXT),--context $(CONTEXT) --registry $(REGISTRY))
 
 .PHONY: crds
-crds: setup ## Generate CRDs, the chart's copies and the reference pages
+crds: setup ## Generate CRDs, the chart's copies, the reference pages, the images' requirements
 	@$(PY) -m modelwright.api.schema crds
 	@$(PY) charts/generate.py
 	@$(PY) docs/reference/generate.py
+	@for image in operator optimizer; do $(UV) export --quiet --frozen --no-dev --no-default-groups --no-emit-project \
+		--no-header --extra $$image --extra agent --format requirements-txt -o images/$$image/requirements.txt; done
 
 .PHONY: bench-operator
 bench-operator: setup ## Decisions a second, memory, idle load, apply to Ready

@@ -206,7 +206,7 @@ def _certificates() -> list[str]:
     folders = (Path("/etc/ssl/certs"), Path("/usr/local/share/ca-certificates"))
     if not folders[1].is_dir() or not any(folders[1].iterdir()):
         return []  # this machine trusts nobody but Debian's own list
-    return [word for folder in folders for word in ("--volume", f"{folder}:{folder}:ro")]
+    return [word for folder in folders for word in ("--volume", f"{folder}:{folder}:O")]
 
 
 def _tool(wanted: str) -> str:

@@ -37,7 +37,7 @@ CASES = [
     ),
     (
         "golden",
-        container(exit_code=137, restarts=2, termination_message="GoldenMismatch: y[0] is 3, expected 1"),
+        container(exit_code=0, restarts=2, termination_message="GoldenMismatch: y[0] is 3, expected 1"),
         Reason.GOLDEN_MISMATCH,
         True,
     ),

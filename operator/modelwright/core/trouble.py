@@ -115,31 +115,21 @@ def bad_config(pod: ObservedPod, container: ObservedContainer) -> Finding | None
 
 
 def keeps_ending(pod: ObservedPod, container: ObservedContainer) -> Finding | None:
-    """A serving container ends again and again: Triton's own words say whether it was the model."""
-    if pod.job or container.ready or not container.exit_code or container.restarts < 1:
+    """A serving container ends again and again: the last words say whether it was the model."""
+    if pod.job or container.init or container.ready or container.exit_code is None or container.restarts < 1:
         return None
     text = container.termination_message
     terminal = container.restarts >= GIVE_UP_RESTARTS - 1
+    # A failed start-up probe ends Triton by SIGTERM, upon which it exits with 0.
     if "GoldenMismatch" in text:
-        return Finding(
-            Reason.GOLDEN_MISMATCH,
-            bounded(_line(text, "GoldenMismatch"), 400),
-            "The pool's Triton image computes other values than the Job: check its version.",
-            terminal=terminal,
-        )
+        hint = "The pool's Triton image computes other values than the Job: check its version."
+        return Finding(Reason.GOLDEN_MISMATCH, bounded(_line(text, "GoldenMismatch"), 400), hint, terminal=terminal)
     if "failed to load" in text or "model repository" in text:
-        return Finding(
-            Reason.MODEL_LOAD_FAILED,
-            bounded(f"Triton refused the model: {_line(text, 'failed to load')}", 400),
-            "See status.failure.logTail; check spec.serving and the pool's Triton image.",
-            terminal=terminal,
-        )
-    return Finding(
-        Reason.CONTAINER_CRASHED,
-        f"container {container.name} ended {container.restarts} times, last with exit code {container.exit_code}.",
-        "See status.failure.logTail.",
-        terminal=terminal,
-    )
+        said = bounded(f"Triton refused the model: {_line(text, 'failed to load')}", 400)
+        hint = "See status.failure.logTail; check spec.serving and the pool's Triton image."
+        return Finding(Reason.MODEL_LOAD_FAILED, said, hint, terminal=terminal)
+    ended = f"container {container.name} ended {container.restarts} times, last with exit code {container.exit_code}."
+    return Finding(Reason.CONTAINER_CRASHED, ended, "See status.failure.logTail.", terminal=terminal)
 
 
 CAUSES: tuple[Cause, ...] = (said_failure, out_of_memory, image_pull, bad_config, keeps_ending)
