@@ -70,7 +70,12 @@ class Workers:
             self._meter.waited(handed.waited)
             task = asyncio.create_task(self._pass(handed.key), name=f"pass {handed.key}")
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A pass ended and left its place; waking any earlier would find the place still taken."""
+        self._running.discard(task)
+        self._woken.set()
 
     async def _pass(self, key: Key) -> None:
         try:
@@ -79,4 +84,3 @@ class Workers:
             log.exception("a pass over %s failed and did not see to it", key)
         finally:
             self.queue.done(key)
-            self._woken.set()
