@@ -67,7 +67,7 @@ class Kube:
 
     def get(self, kind: str, name: str, namespace: str = "") -> Obj:
         """One object."""
-        return json.loads(self.run("get", kind, name, *_within(namespace), "--output=json"))
+        return json.loads(self.run("get", kind, name, *_within(namespace), "--output=json", "--show-managed-fields"))
 
     def find(self, kind: str, name: str, namespace: str = "") -> Obj | None:
         """One object, or None if there is none."""

@@ -16,12 +16,18 @@ READY_SECONDS = 300.0
 
 @dataclass
 class Place:
-    """A namespace. `said` collects the lines of the stories, so that concurrent ones can be printed apart."""
+    """A namespace.
+
+    Attributes:
+        began: When a model was applied last.
+        told: Lines of its story that were printed.
+    """
 
     kube: Kube
     namespace: str
     models: Watch
     began: dict[str, float] = field(default_factory=dict[str, float])
+    told: dict[str, int] = field(default_factory=dict[str, int])
 
     def apply(self, name: str, spec: Mapping[str, Any]) -> None:
         """`kubectl apply` of one model."""
@@ -38,10 +44,9 @@ class Place:
         Raises:
             AssertionError: It did not in time; the message says where it stands.
         """
-        teller = Teller(self, name)
 
         def fulfilled() -> bool:
-            teller.tell()
+            self._tell(name)
             latest = self.models.latest(name)
             return latest is not None and condition(latest)
 
@@ -61,6 +66,13 @@ class Place:
     def story(self, name: str) -> list[str]:
         """The model's transitions so far, one line each."""
         return list(_lines(self, name))
+
+    def _tell(self, name: str) -> None:
+        """Print what is new in the model's story."""
+        lines = self.story(name)
+        for line in lines[self.told.get(name, 0) :]:
+            print(line, file=sys.stderr, flush=True)
+        self.told[name] = len(lines)
 
     def events(self, name: str, kind: str = "") -> list[Obj]:
         """Events about a model, oldest first; `kind` is Normal or Warning."""
@@ -87,22 +99,6 @@ class Place:
         """Wanted replicas by revision."""
         found = self.children(name, "deployments")
         return {d["metadata"]["labels"][f"{GROUP}/revision"]: d["spec"].get("replicas", 1) for d in found}
-
-
-@dataclass
-class Teller:
-    """Prints what is new in a model's story."""
-
-    place: Place
-    name: str
-    told: int = 0
-
-    def tell(self) -> None:
-        """Print the lines that were not printed yet."""
-        lines = self.place.story(self.name)
-        for line in lines[self.told :]:
-            print(line, file=sys.stderr, flush=True)
-        self.told = len(lines)
 
 
 @contextmanager

@@ -1,14 +1,19 @@
 """The whole line, for real: from `kubectl apply` to right answers, an update under load, and nothing left behind."""
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from e2e.load.pod import Load, lost, start
 from e2e.scenarios import tiny, traffic
+from e2e.scenarios.conftest import Figures
 from e2e.scenarios.kube import GROUP, MODELS, Kube, Obj
 from e2e.scenarios.place import Place, is_ready
 from e2e.scenarios.policies import installed
@@ -19,6 +24,9 @@ pytestmark = pytest.mark.cluster
 CHILDREN = ("deployments", "services", "configmaps", "jobs", "httproutes", "grpcroutes")
 TOLERANCE = 1e-4
 REQUESTS = 2000
+RATE = 30.0
+LONGEST_LOAD = 300.0
+SETTLING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,13 @@ class Trained:
     graph: onnx.ModelProto
     source: Pushed
     rows: traffic.Floats
+    folder: Path
+
+    def retold(self, registry: Registry) -> Pushed:
+        """The same weights under another digest: a new source that gives the same answers."""
+        again = onnx.ModelProto.FromString(self.graph.SerializeToString())
+        again.doc_string = "trained again"
+        return registry.push("line-retold", [tiny.save(again, self.folder / "retold")])
 
     @property
     def expected(self) -> traffic.Floats:
@@ -44,7 +59,7 @@ def trained(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Cal
         graph = tiny.classifier(seed)
         path = tiny.save(graph, folder / str(seed))
         rows = np.random.default_rng(seed).standard_normal((3, tiny.WIDTH)).astype(np.float32)
-        return Trained(graph, registry.push(f"line-{seed}", [path]), rows)
+        return Trained(graph, registry.push(f"line-{seed}", [path]), rows, folder / str(seed))
 
     return make
 
@@ -73,13 +88,15 @@ def answers(place: Place, address: str, name: str, model: Trained) -> str:
 
 
 def test_a_model_goes_from_its_source_to_right_answers(
-    place: Place, kube: Kube, address: str, trained: Callable[[int], Trained]
+    place: Place, kube: Kube, address: str, trained: Callable[[int], Trained], figures: Figures
 ) -> None:
     """Apply, a story of transitions, Ready, and predictions equal to the source model's, over HTTP and gRPC."""
     model = trained(1)
     wanted = spec(model.source)
     place.apply("first", wanted)
     found = place.wait_ready("first")
+    for line in place.story("first"):
+        figures.add("the line", *line.split(maxsplit=3)[:3])
     within = f"--namespace={place.namespace}"
     kube.run("wait", "--for=condition=Ready", f"{MODELS}/first", within, "--timeout=30s")
     told = [line.split(": ", 1)[1].split()[0].partition("/")[2] for line in place.story("first")]
@@ -127,11 +144,49 @@ def test_three_models_share_one_gateway(place: Place, address: str, trained: Cal
 
 
 def test_an_update_under_load_loses_no_request(
-    place: Place, kube: Kube, address: str, trained: Callable[[int], Trained]
+    place: Place, kube: Kube, registry: Registry, address: str, trained: Callable[[int], Trained], figures: Figures
 ) -> None:
     """A new source makes a new revision, which takes the traffic when it is Ready; the old one rests at 0."""
-    raise NotImplementedError
-    del place, kube, address, trained
+    model = trained(1)
+    old = place.model("first")["status"]["stable"]["hash"]
+    clients = [start(kube, load) for load in loads(place, registry, address, model)]
+    try:
+        for client in clients:
+            client.wait_started()
+        began = time.monotonic()
+        place.apply("first", spec(model.retold(registry)))
+        place.wait("first", lambda m: m["status"]["observedGeneration"] == 2, "the change seen")
+        new = place.wait_ready("first")["status"]["stable"]["hash"]
+        took = time.monotonic() - began
+        assert new != old
+        place.wait("first", lambda _: place.replicas("first") == {old: 0, new: 1}, "the old revision at 0")
+        time.sleep(max(SETTLING_SECONDS, began + REQUESTS / (RATE * len(clients)) - time.monotonic()))
+        for client in clients:
+            client.stop()
+        accounts = [client.result() for client in clients]
+    finally:
+        for client in clients:
+            client.remove()
+    for account in accounts:
+        figures.add("update under load", account["protocol"], f"{account['planned']} requests", f"{lost(account)} lost",
+                    f"p99 {account['latencyMs']['p99']} ms", f"{took:.1f} s to the new revision")  # fmt: skip
+        assert lost(account) == 0, account["examples"]
+        assert set(account["revisions"]) == {f"r{old}", f"r{new}"}
+    assert sum(account["planned"] for account in accounts) >= REQUESTS
+    assert answers(place, address, "first", model) == f"r{new}"
+
+
+def loads(place: Place, registry: Registry, address: str, model: Trained) -> list[Load]:
+    """Clients in pods, over HTTP and gRPC, that compare every answer."""
+    tensor = {"name": "x", "shape": list(model.rows.shape), "datatype": "FP32", "data": model.rows.flatten().tolist()}
+    payload = {"request": {"inputs": [tensor]}, "outputs": {"y": model.expected.flatten().tolist()}}
+    resolved = place.model("first")["status"]["resolved"]
+    hosts = {"http": resolved["hostnames"][0], "grpc": resolved["grpcHostnames"][0]}
+    image = f"{registry.address}/modelwright/load:{os.environ.get('TAG', 'dev')}"
+    return [
+        Load(f"load-{protocol}", place.namespace, image, protocol, address, host, "first", payload, RATE, LONGEST_LOAD)
+        for protocol, host in hosts.items()
+    ]
 
 
 def test_replicas_follow_kubectl_scale_and_suspend(place: Place, kube: Kube) -> None:
