@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelwright.cluster import permissions
 from tests.builders import optimize_answer, resolve_answer
 from tests.runtime.live import Audit, Live, Replicas, eventually, model_body
 
@@ -180,39 +181,64 @@ def test_a_child_that_is_refused_is_reported_and_made_once_it_is_allowed(live: L
     eventually(lambda: live.reason("ranker") == "Resolving", "Resolving")
 
 
-EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
-NO_JOBS = {
-    "apiGroups": ["", "apps", "modelwright.dev", "coordination.k8s.io", "events.k8s.io"],
-    "resources": ["*"],
-    "verbs": ["*"],
-}
-SEE_JOBS = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch"]}
+def test_the_rights_of_the_permissions_table_suffice(live: Live, operator: Replicas, tmp_path: Path) -> None:
+    kubeconfig = _kubeconfig_of_a_service_account(live, tmp_path, _rights())
+    replica = operator.start_ready(KUBECONFIG=str(kubeconfig))
+    audit = Audit(live.server)
+    live.apply(model_body(live.namespace, "ranker"))
+    live.serve("ranker")
+    live.kubectl("scale", "om", "ranker", "--replicas=2")
+    eventually(lambda: live.all("deployments")[0]["spec"]["replicas"] == 2, "scaled")
+    eventually(lambda: live.all("events.events.k8s.io"), "an Event")
+    assert replica.stop() == 0
+    assert [request for request in audit.requests() if request.code == 403] == []
+    assert "forbidden" not in replica.log.read_text()
 
 
 def test_a_right_that_is_missing_is_named_and_used_once_it_is_granted(
     live: Live, operator: Replicas, tmp_path: Path
 ) -> None:
-    kubeconfig = _kubeconfig_of_a_service_account(live, tmp_path, NO_JOBS, SEE_JOBS)
+    kubeconfig = _kubeconfig_of_a_service_account(live, tmp_path, _rights(without="patch jobs"))
     operator.start_ready(KUBECONFIG=str(kubeconfig))
     live.apply(model_body(live.namespace, "ranker"))
     eventually(lambda: live.reason("ranker") == "PermissionDenied", "PermissionDenied")
-    assert 'cannot patch resource "jobs"' in json.dumps(live.get("om", "ranker")["status"])
-    live.apply(_role(live, EVERYTHING))
+    (ready,) = [c for c in live.get("om", "ranker")["status"]["conditions"] if c["type"] == "Ready"]
+    assert 'cannot patch resource "jobs"' in ready["message"]
+    live.apply(_role(live, _rights()))
     eventually(lambda: live.reason("ranker") == "Resolving", "Resolving")
 
 
-def _kubeconfig_of_a_service_account(live: Live, folder: Path, *rules: dict[str, Any]) -> Path:
+def test_nothing_of_kopf_is_left_on_a_model(live: Live, operator: Replicas) -> None:
+    replica = operator.start_ready()
+    live.apply(model_body(live.namespace, "ranker"))
+    eventually(lambda: live.reason("ranker") == "Resolving", "Resolving")
+    eventually(replica.idle)
+    metadata = live.get("om", "ranker")["metadata"]
+    assert "finalizers" not in metadata
+    assert "annotations" not in metadata
+
+
+def _rights(without: str = "") -> list[dict[str, Any]]:
+    """All rights of the table, as the rules of one role; perhaps without one of them."""
+    verb, _, resource = without.partition(" ")
+    found = [rule for scope in ("models", "cluster", "own") for rule in permissions.rules(scope)]
+    for rule in found:
+        if resource in rule["resources"]:
+            rule["verbs"] = [right for right in rule["verbs"] if right != verb]
+    return found
+
+
+def _kubeconfig_of_a_service_account(live: Live, folder: Path, rules: list[dict[str, Any]]) -> Path:
+    """A kubeconfig whose user may do what the rules say, known by a token in a file."""
     live.kubectl("create", "serviceaccount", "operator")
-    subject = {"kind": "ServiceAccount", "name": "operator", "namespace": live.namespace}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": live.namespace}
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
         "metadata": {"name": live.namespace},
-        "roleRef": reference,
-        "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": live.namespace},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": live.namespace}],
     }
-    live.apply(_role(live, *rules), binding)
+    live.apply(_role(live, rules), binding)
     config = yaml.safe_load(live.server.kubeconfig.read_text())
     (folder / "token").write_text(live.kubectl("create", "token", "operator"))
     config["users"][0]["user"] = {"tokenFile": "token"}
@@ -221,10 +247,10 @@ def _kubeconfig_of_a_service_account(live: Live, folder: Path, *rules: dict[str,
     return kubeconfig
 
 
-def _role(live: Live, *rules: dict[str, Any]) -> dict[str, Any]:
+def _role(live: Live, rules: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": live.namespace},
-        "rules": list(rules),
+        "rules": rules,
     }

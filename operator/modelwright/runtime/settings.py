@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from modelwright import naming
 from modelwright.core.snapshot import Images
 from modelwright.errors import ModelwrightError
 
@@ -60,7 +61,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         images=Images(operator=read.required("OPERATOR_IMAGE"), optimizer=read.required("OPTIMIZER_IMAGE")),
         workers=read.number("WORKERS", 32, 1, 256),
         leader_election=read.flag("LEADER_ELECTION", default=True),
-        lease_name=read.text("LEASE_NAME", "modelwright-operator"),
+        lease_name=read.text("LEASE_NAME", naming.COMPONENT),
         lease_namespace=read.text("LEASE_NAMESPACE"),
         identity=read.text("IDENTITY") or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         metrics_port=read.number("METRICS_PORT", 8080, 0, 65535),
