@@ -56,14 +56,14 @@ def train(scale: Scale = Scale(), seed: int = 7) -> Trained:
     images, labels = _scans()
     order = random.permutation(len(images))
     seen, unseen = order[HELD_BACK:], order[:HELD_BACK]
-    weights = _initial(scale, random)
+    weights = initial(scale, random)
     adam = Adam(decay=1e-2)
     for epoch in range(scale.epochs):
         adam.rate = RATE * min(1.0, (epoch + 1) / 2) * (1 - epoch / scale.epochs)
         _epoch(distorted(images[seen], random), labels[seen], weights, adam, scale.batch)
     rows = np.concatenate([distorted(images[unseen], random) for _ in range(scale.copies)])
     truth = np.tile(labels[unseen], scale.copies)
-    found = np.argmax(np.concatenate([_forward(part, weights)[-1] for part in np.array_split(rows, 16)]), axis=1)
+    found = np.argmax(np.concatenate([forward(part, weights)[-1] for part in np.array_split(rows, 16)]), axis=1)
     calibration = _channels_first(distorted(images[seen], random))[:512]
     return Trained(
         _export(weights, scale),
@@ -96,7 +96,8 @@ def _channels_first(images: Array) -> Array:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _initial(scale: Scale, random: np.random.Generator) -> Weights:
+def initial(scale: Scale, random: np.random.Generator) -> Weights:
+    """Weights before learning."""
     first, second, third = scale.channels
     weights: Weights = {}
     for layer, inputs, outputs in (
@@ -114,7 +115,7 @@ def _initial(scale: Scale, random: np.random.Generator) -> Weights:
     return weights
 
 
-def _forward(images: Array, weights: Weights) -> list[Array]:
+def forward(images: Array, weights: Weights) -> list[Array]:
     """Everything that going backward needs, in order; last the scores of the classes."""
     kept: list[Array] = []
 
@@ -133,16 +134,17 @@ def _forward(images: Array, weights: Weights) -> list[Array]:
 def _epoch(images: Array, labels: Array, weights: Weights, adam: Adam, batch: int) -> None:
     for start in range(0, len(images) - batch + 1, batch):
         part = slice(start, start + batch)
-        kept = _forward(images[part], weights)
-        adam.update(weights, _gradients(kept, labels[part], weights))
+        kept = forward(images[part], weights)
+        adam.update(weights, gradients(kept, labels[part], weights))
 
 
-def _gradients(kept: list[Array], labels: Array, weights: Weights) -> Weights:
+def gradients(kept: list[Array], labels: Array, weights: Weights) -> Weights:
+    """Gradients of the mean cross-entropy, from what `forward` kept."""
     pooled, scores = kept[-2:]
     error = softmax(scores)
     error[np.arange(len(labels)), labels] -= 1.0
     error /= len(labels)
-    gradients: Weights = {"head.weight": error.T @ pooled, "head.bias": error.sum(axis=0)}
+    made: Weights = {"head.weight": error.T @ pooled, "head.bias": error.sum(axis=0)}
     height, width = kept[14].shape[1:3]
     spread = (error @ weights["head.weight"]) / (height * width)
     error = np.broadcast_to(spread[:, None, None, :], kept[14].shape)
@@ -153,10 +155,10 @@ def _gradients(kept: list[Array], labels: Array, weights: Weights) -> Weights:
         if layer is _BLOCK_2:
             skipped = error
         error, found = layer.backward(error, patches, values.shape, weights)
-        gradients |= found
+        made |= found
         if layer is _BLOCK_1 and skipped is not None:
             error = error + skipped
-    return gradients
+    return made
 
 
 def _export(weights: Weights, scale: Scale) -> onnx.ModelProto:

@@ -27,20 +27,6 @@ LENGTH: Final = 32
 """Tokens of a text; longer ones are cut, as search queries and titles rarely are."""
 CALIBRATION_ROWS, EVALUATION_ROWS = 512, 1024
 
-# The first sentences of docstrings: short, real, and on every machine that runs Python.
-_LIBRARIES = (
-    "asyncio",
-    "concurrent",
-    "email",
-    "http",
-    "importlib",
-    "json",
-    "logging",
-    "multiprocessing",
-    "unittest",
-    "xml",
-)
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -69,16 +55,14 @@ def train() -> Trained:
 
 
 def sentences(count: int) -> list[str]:
-    """First sentences of docstrings of the standard library, each once, in an order that is the same everywhere."""
+    """First sentences of docstrings of the standard library: short, real, and the same for the same Python."""
     found: dict[str, None] = {}
     library = Path(sysconfig.get_path("stdlib"))
-    files = [*library.glob("*.py"), *(file for name in _LIBRARIES for file in (library / name).rglob("*.py"))]
-    for file in sorted(files):
-        if "test" not in file.parts and "tests" not in file.parts:
-            found |= dict.fromkeys(_first_sentences(file.read_text(encoding="utf-8", errors="replace")))
+    for file in sorted(library.glob("*.py")):
+        found |= dict.fromkeys(_first_sentences(file.read_text(encoding="utf-8", errors="replace")))
+    if len(found) < count:
+        raise ValueError(f"{library} has {len(found)} documented sentences, {count} are needed")
     ordered = np.random.default_rng(7).permutation(np.array(list(found), dtype=np.str_))
-    if len(ordered) < count:
-        raise ValueError(f"{library} has {len(ordered)} documented sentences, {count} are needed")
     return [str(text) for text in ordered[:count]]
 
 

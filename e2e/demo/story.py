@@ -1,0 +1,111 @@
+"""What a person sees while models make their way: one line a transition, with the time since the demo began."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from e2e.scenarios.kube import GROUP, MODELS, Kube, KubectlError, Obj
+from e2e.scenarios.place import condition, is_ready, is_stalled
+from e2e.scenarios.watching import Watch
+
+Say = Callable[[str], None]
+
+HEARTBEAT_SECONDS: Final = 10.0
+_EVENTS: Final = 5
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the text starts with the first cause."""
+
+
+@dataclass
+class Story:
+    """Tells the transitions of some models until all of them are ready."""
+
+    kube: Kube
+    namespace: str
+    say: Say
+    _told: dict[str, str] = field(default_factory=dict[str, str])
+    _spoke: float = field(default_factory=time.monotonic)
+
+    def until_ready(self, names: Iterable[str], timeout: float) -> dict[str, Obj]:
+        """Follow models until each of them is Ready in its newest generation.
+
+        Raises:
+            DemoError: One is stalled, or time is up.
+        """
+        wanted = tuple(names)
+        with Watch(self.kube, MODELS, self.namespace) as watch:
+            told = 0
+
+            def settled() -> bool:
+                nonlocal told
+                news, told = watch.changes[told:], len(watch.changes)
+                for change in news:
+                    if change.object["metadata"]["name"] in wanted:
+                        self._tell(change.object)
+                models = [watch.latest(name) for name in wanted]
+                self._heartbeat(
+                    name for name, model in zip(wanted, models, strict=True) if not (model and is_ready(model))
+                )
+                return any(m and is_stalled(m) for m in models) or all(m and is_ready(m) for m in models)
+
+            watch.until(settled, timeout)
+            models = {name: watch.latest(name) for name in wanted}
+        late = {name: model for name, model in models.items() if model is None or not is_ready(model)}
+        for name, model in sorted(late.items(), key=lambda pair: not (pair[1] and is_stalled(pair[1]))):
+            raise DemoError(self.cause(name, model))
+        return {name: model for name, model in models.items() if model is not None}
+
+    def cause(self, name: str, model: Obj | None) -> str:
+        """Why a model is not ready: its own words first, then its warnings."""
+        if model is None:
+            return f"{name}: it does not exist in the namespace {self.namespace}"
+        ready = condition(model, "Ready")
+        lines = [f"{name}: {ready.get('reason', 'no status yet')}: {ready.get('message', 'is the operator running?')}"]
+        failure: Obj = model.get("status", {}).get("failure") or {}
+        if failure:
+            lines.append(f"  {failure['stage']}: {failure['reason']}: {failure['message']} {failure.get('hint', '')}")
+        if failure.get("logTail"):
+            lines.append("  " + failure["logTail"].replace("\n", "\n  "))
+        lines += [f"  event: {event['reason']}: {event.get('message', '')}" for event in self._warnings(name)]
+        return "\n".join(lines)
+
+    def _tell(self, model: Obj) -> None:
+        """Say where a model is, unless that was said last."""
+        name, line = model["metadata"]["name"], tell(model)
+        word = line.partition("  ")[0]
+        if word != self._told.get(name):
+            self._told[name], self._spoke = word, time.monotonic()
+            self.say(f"{name:<12} {line}")
+
+    def _heartbeat(self, waiting: Iterable[str]) -> None:
+        if time.monotonic() - self._spoke >= HEARTBEAT_SECONDS:
+            self._spoke = time.monotonic()
+            words = ", ".join(f"{name} {self._told.get(name, 'is asked for')}" for name in waiting)
+            self.say(f"still at it: {words}" if words else "all are ready")
+
+    def _warnings(self, name: str) -> list[Obj]:
+        try:
+            found = self.kube.list("events", self.namespace)
+        except KubectlError:
+            return []
+        ours = [
+            event
+            for event in found
+            if event.get("type") == "Warning"
+            and event["involvedObject"].get("name", "").startswith(name)
+            and event["involvedObject"].get("apiVersion", "").startswith((GROUP, "v1", "apps/", "batch/"))
+        ]
+        return ours[-_EVENTS:]
+
+
+def tell(model: Obj) -> str:
+    """Where a model is, in one line: the word of Ready, and its sentence."""
+    ready = condition(model, "Ready")
+    current = ready.get("observedGeneration") == model["metadata"]["generation"]
+    if not current:
+        return "Changed  waiting for the operator to see it"
+    mark = "Ready" if ready.get("status") == "True" else ready.get("reason", "Pending")
+    return f"{mark}  {ready.get('message', '')[:140]}".rstrip()
