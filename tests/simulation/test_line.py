@@ -7,7 +7,7 @@ from modelwright.contract import digest
 from modelwright.contract.result import EXIT_RETRIABLE, EXIT_TERMINAL, Failure, OptimizeResult, ResolveResult
 from modelwright.core.decide import decide
 from modelwright.core.snapshot import ObservedContainer
-from tests.builders import ARTIFACT, make_model, make_policy, optimize_answer
+from tests.builders import ARTIFACT, RECOMMENDATION, make_model, make_policy, optimize_answer
 from tests.simulation.toycluster import ToyCluster, Words, all_well
 
 
@@ -213,6 +213,23 @@ def test_an_image_that_cannot_be_pulled_is_told_at_once_and_given_up_at_the_dead
     assert cluster.reason("Ready") == "ImagePullFailed"
     assert cluster.true("Stalled")
     assert set(cluster.replicas().values()) == {0}
+
+
+def test_batching_that_the_model_cannot_do_is_told_before_anything_starts() -> None:
+    flat = RECOMMENDATION.model_copy(update={"batching": False, "max_batch_size": 0})
+    cluster = ToyCluster(make_model().with_digest().with_spec(serving={"maxBatchSize": 8}))
+    cluster.words = lambda _: (0, optimize_answer(recommendation=flat))
+    cluster.settle()
+    assert cluster.reason("Deployed") == cluster.reason("Ready") == "NoBatchAxis"
+    assert cluster.true("Stalled")
+    assert cluster.replicas() == {}
+    assert [event.reason for event in cluster.events if event.type == "Warning"] == ["NoBatchAxis"]
+
+
+def test_a_claim_that_is_none_is_not_accepted() -> None:
+    cluster = ToyCluster(make_model().with_spec(model={"uri": "pvc://A_B/model.onnx"})).settle()
+    assert cluster.reason("Accepted") == "InvalidSpec"
+    assert cluster.created == []
 
 
 def test_suspend_scales_everything_to_zero_and_back() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from modelwright.api.conditions import Finding, Reason
 from modelwright.core import actions, children, recovery, roles, steps, times
 from modelwright.core.checks import accepted
 from modelwright.core.line import Line
@@ -12,7 +13,8 @@ from modelwright.core.roles import Roles, Turn
 from modelwright.core.snapshot import Snapshot
 from modelwright.core.status import compose
 from modelwright.core.steps import Step
-from modelwright.core.target import target_revision
+from modelwright.core.target import target_revision, unservable
+from modelwright.errors import InputError
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Plan:
@@ -25,13 +27,22 @@ def decide(snapshot: Snapshot, now: datetime) -> Plan:
         return Plan()
     before = snapshot.model
     snapshot = actions.taken(recovery.recovered(snapshot.owned()), now)
-    line = _walk(snapshot, now)
+    line = _walk_or_refuse(snapshot, now)
     report = compose(snapshot, before, line, now)
     if Roles.of(report.status) != Roles.of(before.status):
         return Plan(status=report.json, intent=True, events=report.events, requeue_after=0.0)
     followed = _follow(snapshot, line, now)
     wait = _soonest(followed.requeue_after, *_deadlines(snapshot, line, now))
     return Plan(report.json, actions=followed.actions, events=report.events, requeue_after=wait)
+
+
+def _walk_or_refuse(snapshot: Snapshot, now: datetime) -> Line:
+    """The model's way; what cannot even be rendered is a spec that is not accepted."""
+    try:
+        return _walk(snapshot, now)
+    except InputError as error:
+        refused = Finding(Reason(error.reason), error.message, error.hint)
+        return Line(Turn(Roles.of(snapshot.model.status)), refused=refused, spec=snapshot.model.spec)
 
 
 def _walk(snapshot: Snapshot, now: datetime) -> Line:
@@ -47,7 +58,8 @@ def _walk(snapshot: Snapshot, now: datetime) -> Line:
         turn = roles.next_roles(snapshot, spec, None, now)
         return Line(turn, spec=spec, resolved=found, source_step=source_step)
     optimize_step, optimized = steps.optimize(snapshot, spec, found, source, now)
-    target = target_revision(spec, found, source, optimized)
+    refusal = unservable(spec, optimized) if optimized else None
+    target = None if refusal else target_revision(spec, found, source, optimized)
     return Line(
         turn=roles.next_roles(snapshot, spec, target, now),
         spec=spec,
@@ -56,6 +68,7 @@ def _walk(snapshot: Snapshot, now: datetime) -> Line:
         source=source,
         optimize_step=optimize_step,
         optimized=optimized,
+        unservable=refusal,
         target=target.hash if target else "",
     )
 

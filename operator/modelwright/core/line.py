@@ -23,6 +23,7 @@ class Line:
         source: The source, once it has a digest.
         optimize_step: Where optimizing stands.
         optimized: The artifact, once there is one.
+        unservable: Why the artifact cannot be served as the spec asks.
         target: Hash of the revision asked for; empty while it is not known.
     """
 
@@ -34,4 +35,5 @@ class Line:
     source: SourceStatus | None = None
     optimize_step: Step | None = None
     optimized: OptimizationStatus | None = None
+    unservable: Finding | None = None
     target: str = ""

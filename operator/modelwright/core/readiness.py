@@ -28,7 +28,9 @@ def views(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, Condi
     ):
         if step:
             made[kind] = of_step(kind, step, previous.get(kind))
-    if line.spec and line.target:
+    if line.unservable:
+        made[ConditionType.DEPLOYED] = of_finding(ConditionType.DEPLOYED, line.unservable)
+    elif line.spec and line.target:
         made[ConditionType.DEPLOYED] = _deployed(snapshot, line, previous)
     for kind in ORDER:
         if kind not in made:
