@@ -127,7 +127,8 @@ class TestReading:
         wanted = location_request(spec)
         assert wanted.calibration
         assert wanted.calibration.uri.endswith("/c.npz")
-        digests = dict.fromkeys(("source", "calibration", "evaluation"), "sha256:" + "1" * 64)
+        parts: list[str] = ["source", "calibration", "evaluation"]
+        digests = dict.fromkeys(parts, "sha256:" + "1" * 64)
         made = optimize_request("a", spec, digests, tmp_path)
         assert (made.model, made.target, made.techniques, made.on_failure) == (
             "served", "Cost", ("static-int8",), "ServeSource",

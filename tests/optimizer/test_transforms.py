@@ -248,3 +248,13 @@ class TestCalibration:
         counts = np.zeros(BINS, dtype=np.int64)
         counts[0] = counts[-1] = 10
         assert Statistics(0.0, 4.0, counts).clipped(99.99) == pytest.approx((0.0, 4.0))
+
+
+@pytest.mark.parametrize("technique", ["dynamic-int8", "static-int8"])
+def test_a_model_made_twice_is_the_same_to_the_byte(technique: str, mlp: Workplace) -> None:
+    """A resumed run makes its winner again, and what was proved must be what is packaged."""
+    step = mlp.steps(technique)[0]
+    mlp.apply(step)
+    first = mlp.result.SerializeToString(deterministic=True)
+    mlp.apply(step)
+    assert mlp.result.SerializeToString(deterministic=True) == first

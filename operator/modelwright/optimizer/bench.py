@@ -19,7 +19,7 @@ from modelwright.optimizer.progress import Event, Listener
 from modelwright.optimizer.sandbox import Crash, Sandbox
 from modelwright.optimizer.tasks import Benchmark, Contender, Evaluation, Inspection, Splits, TransformReport
 
-MIN_SECONDS: Final = 20.0
+MIN_SECONDS: Final = 60.0
 """Time a task gets even when the budget is nearly spent: what was begun should end in an answer."""
 
 

@@ -28,7 +28,9 @@ TWIN: Final = "baseline-twin"
 AA_BOUNDS: Final = (0.95, 1.05)
 FEEDS: Final = 8
 """Different inputs a contender cycles through, the same for all."""
-WARM_UP_CALLS: Final = 3
+WARM_UP_CALLS: Final = 11
+WARM_UP_SECONDS: Final = 0.5
+"""CPU time after which even a slow model is warm."""
 MAX_CALLS: Final = 2000
 MIN_ROUNDS: Final = 5
 
@@ -63,12 +65,12 @@ class Runner:
 
     def prepare(self, feeds: list[Feeds], seconds: float) -> None:
         """Warm up, then choose the number of calls that takes about `seconds` of CPU."""
-        for call in range(WARM_UP_CALLS):
-            self.session.run(feeds[call % len(feeds)])
-        before = time.process_time()
-        for feed in feeds:
-            self.session.run(feed)
-        self.each = max((time.process_time() - before) / len(feeds), 1e-7)
+        spent: list[float] = []
+        while len(spent) < WARM_UP_CALLS and sum(spent) < WARM_UP_SECONDS:
+            before = time.process_time()
+            self.session.run(feeds[len(spent) % len(feeds)])
+            spent.append(time.process_time() - before)
+        self.each = max(float(np.median(spent)), 1e-7)
         self.calls = int(np.clip(round(seconds / self.each), 1, MAX_CALLS))
         self.cpu, self.walls = [], []
 

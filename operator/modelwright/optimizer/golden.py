@@ -42,7 +42,7 @@ def make_golden(question: GoldenQuestion) -> GoldenAnswer:
             raise InputError("NonFiniteOutput", f"Output {name[:40]!r} of the packaged model is not finite.", "")
     relative = LOSSY_TOLERANCE if question.lossy else TOLERANCE
     golden = Golden(
-        request={"inputs": [_v2(name, types[name], values) for name, values in feeds.items()]},
+        request={"inputs": [_v2(name, types[name], values, batch.kind) for name, values in feeds.items()]},
         outputs={name: _plain(values) for name, values in outputs.items()},
         rtol=relative,
         atol=relative * _scale(outputs),
@@ -50,9 +50,11 @@ def make_golden(question: GoldenQuestion) -> GoldenAnswer:
     return GoldenAnswer(golden=golden)
 
 
-def _v2(name: str, data_type: str, values: Array) -> dict[str, Any]:
-    shown = V2_TYPES.get(data_type, data_type)
-    return {"name": name, "datatype": shown, "shape": list(values.shape), "data": _plain(values)}
+def _v2(name: str, data_type: str, values: Array, batch: str) -> dict[str, Any]:
+    # Triton knows no tensor without an axis besides the batch: such an input is sent with one of size 1.
+    bare = values.ndim == (1 if batch == "dynamic" else 0)
+    shape = [*values.shape, 1] if bare else list(values.shape)
+    return {"name": name, "datatype": V2_TYPES.get(data_type, data_type), "shape": shape, "data": _plain(values)}
 
 
 def _plain(values: Array) -> list[Any]:

@@ -7,6 +7,7 @@ benchmark over every batch size. Both may throw it out, and the next one is trie
 from dataclasses import dataclass, field
 from typing import Final
 
+from modelwright.contract import digest
 from modelwright.contract.base import Message
 from modelwright.contract.result import Failure, Quality
 from modelwright.errors import InputError
@@ -81,7 +82,7 @@ def prove(bench: Bench, found: Found) -> Proof:
             rejected[trial.id] = f"not judged: {looks} candidates were judged on these rows already"
             continue
         looks += trial.lossy
-        verdict = bench.journal.once(f"confirm:{trial.id}", Judged, lambda chosen=trial: _judge(bench, chosen))
+        verdict = _verdict(bench, trial)
         if verdict.quality:
             judged[trial.id] = verdict.quality
         bench.say("gate", f"{trial.id}: {verdict.fault or verdict.explanation or 'same outputs as the source'}")
@@ -98,6 +99,15 @@ def prove(bench: Bench, found: Found) -> Proof:
     proof = Proof(SOURCE, _time(bench, ()), None, rejected, judged)
     proof.failure = _missed_bound(bench, found, proof)
     return proof
+
+
+def _verdict(bench: Bench, trial: Trial) -> Judged:
+    """The recorded judgment of these very weights; a model that a resumed run made differently is judged anew."""
+    path = bench.build(trial.candidate)
+    if isinstance(path, Crash):
+        return Judged(fault=str(path))
+    name = f"confirm:{trial.id}:{digest.short(digest.of_bytes(path.read_bytes()), 16)}"
+    return bench.journal.once(name, Judged, lambda: _judge(bench, trial))
 
 
 def _judge(bench: Bench, trial: Trial) -> Judged:

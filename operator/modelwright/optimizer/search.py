@@ -28,10 +28,8 @@ SEARCH_SHARE: Final = 0.7
 GROUP: Final = 6
 """Candidates timed together: more would thrash the caches that one served model has to itself."""
 FINALISTS: Final = 4
-HOPELESS: Final = 0.9
-"""Part of the default's speed below which a graph level is not tried on lossy candidates."""
 CLEAR_GAIN: Final = 1.02
-"""Ratio below which a longer chain of steps is not worth having over a shorter one."""
+"""Ratio below which a longer chain of steps, or another graph level, is not worth having."""
 
 
 @dataclass
@@ -93,11 +91,11 @@ def search(bench: Bench) -> Found:
 
 
 def ranked(bench: Bench, found: Found) -> list[Trial]:
-    """Candidates that may compete, the best first. Of gains that are as good as equal, the simpler candidate's."""
+    """Candidates that may compete, the best first; of equally good ones the simpler, then the smaller."""
 
-    def rank(trial: Trial) -> tuple[int, int, bool]:
+    def rank(trial: Trial) -> tuple[int, bool, int, int]:
         clear_steps = math.floor(math.log(max(gain(bench, trial), 1e-9)) / math.log(CLEAR_GAIN))
-        return -clear_steps, len(trial.candidate.techniques), trial.lossy
+        return -clear_steps, trial.lossy, len(trial.candidate.techniques), trial.size_bytes
 
     return sorted(found.competing(), key=rank)
 
@@ -128,7 +126,7 @@ def _search_lossless(bench: Bench, found: Found) -> tuple[Step, ...]:
 
 
 def _search_lossy(bench: Bench, found: Found, ground: tuple[Step, ...]) -> None:
-    """Try lossy techniques on the ground, each file under the graph levels that differ in speed."""
+    """Try lossy techniques on the ground, each file under the graph levels that pay there."""
     transforms = _allowed(bench, found, lossy=True)
     if bench.splits.select is None:
         found.skipped |= {transform.name: "NoCalibrationData" for transform in transforms}
@@ -143,17 +141,18 @@ def _search_lossy(bench: Bench, found: Found, ground: tuple[Step, ...]) -> None:
             candidate = Candidate((*ground, step), lossy=True)
             trial = _try(bench, found, candidate)
             if trial is not None and trial.status == "ok":
-                for level in levels:
-                    _try(bench, found, Candidate(candidate.steps, level, lossy=True))
+                for level in transform.levels:
+                    if level in levels:
+                        _try(bench, found, Candidate(candidate.steps, level, lossy=True))
 
 
 def _levels_worth_trying(bench: Bench, found: Found, ground: tuple[Step, ...]) -> list[GraphLevel]:
-    """Graph levels under which the ground itself is not clearly slower than under the default."""
+    """Graph levels under which the ground itself is clearly faster than under the default."""
     default = next((gain(bench, trial) for trial in found.competing() if trial.candidate == Candidate(ground)), 1.0)
     return [
         trial.graph_level
         for trial in found.competing()
-        if trial.steps == ground and trial.graph_level != "all" and gain(bench, trial) >= HOPELESS * default
+        if trial.steps == ground and trial.graph_level != "all" and gain(bench, trial) >= CLEAR_GAIN * default
     ]
 
 

@@ -21,6 +21,8 @@ BATCHING_PAYS: Final = 0.8
 """Waiting for company pays if a row in the best batch costs at most this part of a row alone."""
 MAX_DELAY_US: Final = 2000
 SWEEP_ROUNDS: Final = 5
+LONG_CALL: Final = 0.25
+"""Seconds of one call beyond which no larger batch is tried."""
 
 
 def measure_load(question: ServingQuestion) -> Load:
@@ -37,6 +39,8 @@ def measure_load(question: ServingQuestion) -> Load:
         runner = Runner(question.model.id, session)
         feeds = feeds_of(rows, size, question.batch)
         runner.prepare(feeds, question.round_seconds)
+        if runner.each > LONG_CALL and size > max(question.batch_sizes):
+            break
         for _ in range(SWEEP_ROUNDS):
             runner.play(feeds)
         batches.append((size, float(np.median(runner.cpu)) * 1e6))

@@ -1,5 +1,6 @@
 """The sandbox's half of intake: parse, check, normalize, then run the model to see how it batches."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,10 @@ from modelwright.optimizer.tasks import Batch, Generator, Inspection, InspectQue
 STYLES: Final = ("normal", "unit", "ones")
 TOLERANCE: Final = 1e-3
 PROBE_ROWS: Final = 3
+NOISE: Final = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : |Load model from \S+ failed: ?|Non-zero status code returned while "
+    r"|/\S+/onnxruntime/\S+ "
+)
 
 
 Found = tuple[Batch, dict[str, Array]] | None
@@ -92,10 +97,16 @@ def _load(path: Path) -> Session:
         return OnnxRuntime().load(path)
     except Exception as error:
         # ONNX Runtime's exceptions have no common base but Exception; its word for a missing kernel is in the text.
-        text = " ".join(str(error).split())
+        text = _said(error)
         missing = "NOT_IMPLEMENTED" in text or "is not a registered function" in text
         reason = "UnsupportedOperator" if missing else "InvalidModel"
-        raise InputError(reason, f"ONNX Runtime refuses it: {text[:170]}", "Export the model again.") from error
+        raise InputError(reason, f"ONNX Runtime refuses it: {text}", "Export the model again.") from error
+
+
+def _said(error: Exception) -> str:
+    """What ONNX Runtime's error says, without its codes and the places of our scratch files."""
+    text = " ".join(str(error).split())
+    return NOISE.sub("", text)[:180]
 
 
 def _describe(value: onnx.ValueInfoProto) -> TensorInfo:
@@ -126,8 +137,7 @@ def _try(
         raise InputError("NonFiniteOutput", message, "Check the export: run the model on one real row.")
     if is_out_of_memory(str(errors[0])):
         raise MemoryError
-    first = " ".join(str(errors[0]).split())[:170]
-    raise InputError("InvalidModel", f"The model does not run: {first}", "Run it once where it was made.")
+    raise InputError("InvalidModel", f"The model does not run: {_said(errors[0])}", "Run it once where it was made.")
 
 
 def _first_that_runs(

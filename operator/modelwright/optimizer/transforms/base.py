@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from modelwright.optimizer.tasks import Inspection, Splits, Step, TransformReport
+from modelwright.optimizer.tasks import GraphLevel, Inspection, Splits, Step, TransformReport
+
+ALL_LEVELS: Final[tuple[GraphLevel, ...]] = ("basic", "extended", "all")
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Transform(Protocol):
     Attributes:
         name: As users write it in ``spec.optimization.techniques``.
         lossy: Whether outputs may change, so that the quality gate must judge.
+        levels: Graph levels under which its result can be fast at all.
     """
 
     name: str
     lossy: bool
+    levels: tuple[GraphLevel, ...]
 
     def propose(self, context: Context) -> Iterable[Step]:
         """Variants worth trying on this model; none if the technique does not apply. Opens no model."""

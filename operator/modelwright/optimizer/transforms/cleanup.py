@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelwright.optimizer import graph
-from modelwright.optimizer.tasks import Step, TransformReport
-from modelwright.optimizer.transforms.base import Context
+from modelwright.optimizer.tasks import GraphLevel, Step, TransformReport
+from modelwright.optimizer.transforms.base import ALL_LEVELS, Context
 
 
 class CleanUp:
@@ -13,6 +13,7 @@ class CleanUp:
 
     name = "graph-cleanup"
     lossy = False
+    levels: tuple[GraphLevel, ...] = ALL_LEVELS
 
     def propose(self, context: Context) -> Iterable[Step]:
         """Always worth a try: it costs a second."""

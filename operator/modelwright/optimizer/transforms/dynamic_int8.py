@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from modelwright.optimizer import graph
-from modelwright.optimizer.tasks import Step, TransformReport
-from modelwright.optimizer.transforms.base import Context
+from modelwright.optimizer.tasks import GraphLevel, Step, TransformReport
+from modelwright.optimizer.transforms.base import ALL_LEVELS, Context
 from modelwright.optimizer.transforms.weights import weight_errors
 
 PRODUCTS: Final = ("MatMul", "Gemm")
@@ -18,6 +18,7 @@ class DynamicInt8:
 
     name = "dynamic-int8"
     lossy = True
+    levels: tuple[GraphLevel, ...] = ALL_LEVELS
 
     def propose(self, context: Context) -> Iterable[Step]:
         """One scale a weight or one a column; tables too, where there are some."""

@@ -20,8 +20,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from modelwright.optimizer import graph
-from modelwright.optimizer.tasks import Step, TransformReport
-from modelwright.optimizer.transforms.base import Context
+from modelwright.optimizer.tasks import GraphLevel, Step, TransformReport
+from modelwright.optimizer.transforms.base import ALL_LEVELS, Context
 
 MIN_LOOKUPS: Final = 2
 
@@ -40,6 +40,7 @@ class GatherFusion:
 
     name = "gather-fusion"
     lossy = False
+    levels: tuple[GraphLevel, ...] = ALL_LEVELS
 
     def propose(self, context: Context) -> Iterable[Step]:
         """Where there are several Gathers."""
