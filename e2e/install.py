@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ NAMESPACE: Final = "modelwright-system"
 CHART: Final = ROOT / "charts" / "modelwright"
 GATEWAY: Final = {"name": "modelwright", "namespace": "modelwright-gateway"}
 DOMAIN: Final = "models.local"
+BUSY: Final = "another operation"
+PATIENCE_SECONDS: Final = 60.0
 IMAGES: Final = ("operator", "optimizer", "triton-cpu")
 _MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -118,8 +121,23 @@ def install(site: Site, overrides: Values | None = None, timeout: str = "3m") ->
         file.write_text(json.dumps(merged))
         words = ["upgrade", "--install", RELEASE, str(CHART), "--create-namespace", "--values", str(file)]
         done = _helm(site.kube, [*words, "--wait", f"--timeout={timeout}"])
+        if done.returncode and BUSY in done.stderr:
+            _await_other_helm(site.kube)
+            done = _helm(site.kube, [*words, "--wait", f"--timeout={timeout}"])
     if done.returncode:
         raise InstallError(f"helm: {(done.stderr or done.stdout).strip()}\n{_pods(site.kube)}")
+
+
+def _await_other_helm(kube: Kube) -> None:
+    """Wait for another Helm to finish; one that was killed never does, so its unfinished release is forgotten."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    selector = f"owner=helm,name={RELEASE},status in (pending-install,pending-upgrade,pending-rollback)"
+    while pending := kube.list("secrets", NAMESPACE, selector):
+        if time.monotonic() > end:
+            for release in pending:
+                kube.delete("secret", release["metadata"]["name"], NAMESPACE)
+            return
+        time.sleep(2)
 
 
 def merge(base: Values, over: Values) -> dict[str, Any]:

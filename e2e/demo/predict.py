@@ -27,12 +27,12 @@ class Comparison:
 
     Attributes:
         difference: Root mean square of the difference over that of the answers around their mean.
-        same_decision: Share of rows whose largest value is at the same place; 1 where there is one value a row.
+        same_decision: Share of rows with the same class; None where rows are no probabilities of classes.
     """
 
     protocol: str
     difference: float
-    same_decision: float
+    same_decision: float | None = None
 
     @property
     def close(self) -> bool:
@@ -40,7 +40,7 @@ class Comparison:
         return bool(np.isfinite(self.difference)) and self.difference <= TOLERANCE
 
     def __str__(self) -> str:
-        decided = "" if self.same_decision == 1.0 else f", same decision in {self.same_decision:.0%}"
+        decided = "" if self.same_decision is None else f", same class in {self.same_decision:.0%}"
         return f"{self.protocol} differs by {self.difference:.1%}{decided}"
 
 
@@ -77,9 +77,11 @@ def measure(protocol: str, expected: Mapping[str, Array], answered: Mapping[str,
     """Compare the first output; a missing or misshapen one differs without bound."""
     name, first = next(iter(expected.items()))
     if name not in answered or answered[name].shape != first.shape:
-        return Comparison(protocol, float("inf"), 0.0)
+        return Comparison(protocol, float("inf"))
     want, got = first.astype(np.float64), answered[name].astype(np.float64)
     difference = float(np.sqrt(np.mean((got - want) ** 2))) / max(float(want.std()), 1e-12)
+    if want.shape[-1] == 1 or not np.allclose(want.sum(axis=-1), 1.0, atol=1e-3):
+        return Comparison(protocol, difference)
     same: Array = np.argmax(got, axis=-1) == np.argmax(want, axis=-1)
     return Comparison(protocol, difference, float(same.mean()))
 

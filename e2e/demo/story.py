@@ -26,7 +26,7 @@ class Story:
     kube: Kube
     namespace: str
     say: Say
-    _told: dict[str, str] = field(default_factory=dict[str, str])
+    _told: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     _spoke: float = field(default_factory=time.monotonic)
 
     def until_ready(self, names: Iterable[str], timeout: float) -> dict[str, Obj]:
@@ -35,7 +35,7 @@ class Story:
         Raises:
             DemoError: One is stalled, or time is up.
         """
-        wanted = tuple(names)
+        wanted, self._spoke = tuple(names), time.monotonic()
         with Watch(self.kube, MODELS, self.namespace) as watch:
             told = 0
 
@@ -73,17 +73,18 @@ class Story:
         return "\n".join(lines)
 
     def _tell(self, model: Obj) -> None:
-        """Say where a model is, unless that was said last."""
-        name, line = model["metadata"]["name"], tell(model)
-        word = line.partition("  ")[0]
-        if word != self._told.get(name):
-            self._told[name], self._spoke = word, time.monotonic()
-            self.say(f"{name:<12} {line}")
+        """Say what is new about a model: first what its Job found, then where it is."""
+        name = model["metadata"]["name"]
+        for about, line in (("Optimized", found(model)), ("Ready", tell(model))):
+            word = line if about == "Optimized" else line.partition("  ")[0]
+            if word and word != self._told.get((name, about)):
+                self._told[name, about], self._spoke = word, time.monotonic()
+                self.say(f"{name:<12} {line}")
 
     def _heartbeat(self, waiting: Iterable[str]) -> None:
         if time.monotonic() - self._spoke >= HEARTBEAT_SECONDS:
             self._spoke = time.monotonic()
-            words = ", ".join(f"{name} {self._told.get(name, 'is asked for')}" for name in waiting)
+            words = ", ".join(f"{name} {self._told.get((name, 'Ready'), 'is asked for')}" for name in waiting)
             self.say(f"still at it: {words}" if words else "all are ready")
 
     def _warnings(self, name: str) -> list[Obj]:
@@ -99,6 +100,12 @@ class Story:
             and event["involvedObject"].get("apiVersion", "").startswith((GROUP, "v1", "apps/", "batch/"))
         ]
         return ours[-_EVENTS:]
+
+
+def found(model: Obj) -> str:
+    """What the optimization found, in one line; empty while there is nothing."""
+    optimized = condition(model, "Optimized")
+    return f"{optimized['reason']}  {optimized['message']}" if optimized.get("status") == "True" else ""
 
 
 def tell(model: Obj) -> str:

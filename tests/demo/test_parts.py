@@ -68,7 +68,7 @@ class TestCompare:
     def test_the_same_answer_is_close(self) -> None:
         found = predict.measure("HTTP", {"y": PROBABILITIES}, {"y": PROBABILITIES + np.float32(0.01)})
         assert found.close
-        assert str(found) == "HTTP differs by 2.8%"
+        assert str(found) == "HTTP differs by 2.8%, same class in 100%"
 
     @pytest.mark.parametrize(
         "answered",

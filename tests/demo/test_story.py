@@ -57,7 +57,8 @@ def test_tells_every_transition_once_and_returns_ready_models(tmp_path: Path) ->
     said: list[str] = []
     found = Story(kubectl(tmp_path, seen, []), "demo", said.append).until_ready(["a", "b"], 20)
     assert set(found) == {"a", "b"}
-    assert [line.split() for line in said if line.startswith("a")][-2:] == [
+    assert [line.split() for line in said if line.startswith("a ")] == [
+        ["a", "Changed", "waiting", "for", "the", "operator", "to", "see", "it"],
         ["a", "Optimizing", "The", "Job", "runs."],
         ["a", "Ready", "1", "of", "1", "pods", "serve."],
     ]
@@ -86,6 +87,17 @@ def test_a_stalled_model_ends_it_with_its_cause_and_its_warnings(tmp_path: Path)
 def test_a_model_that_nobody_serves_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="a: it does not exist"):
         Story(kubectl(tmp_path, [], []), "demo", lambda _: None).until_ready(["a"], 0.5)
+
+
+def test_what_the_job_found_is_told_once(tmp_path: Path) -> None:
+    optimized = {"type": "Optimized", "status": "True", "reason": "Optimized", "message": "2 times less CPU time"}
+    seen = [
+        model("a", 1, [ready("False", "Deploying"), optimized]),
+        model("a", 1, [ready("True", "Serving"), optimized]),
+    ]
+    said: list[str] = []
+    Story(kubectl(tmp_path, seen, []), "demo", said.append).until_ready(["a"], 20)
+    assert [line.split(maxsplit=1)[1] for line in said] == ["Optimized  2 times less CPU time", "Deploying", "Ready"]
 
 
 def test_an_old_generation_is_not_taken_for_the_new_one() -> None:
