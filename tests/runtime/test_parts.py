@@ -112,7 +112,7 @@ def test_conditions_are_shown_and_their_changes_counted() -> None:
     telemetry.status(MODEL, status("Optimizing"))
     telemetry.status(MODEL, status("Optimizing"))
     text = telemetry.exposition().decode()
-    assert 'reason="Optimizing",status="False",type="Ready"} 1.0' in text
+    assert 'name="ranker",namespace="vision",reason="Optimizing",status="False",type="Ready"} 1.0' in text
     assert 'reason="Resolving"' not in text
     assert 'modelwright_transitions_total{reason="Optimizing",status="False",type="Ready"} 1.0' in text
 

@@ -203,6 +203,16 @@ async def test_what_is_no_longer_refused_is_forgotten(case: Case) -> None:
     assert case.seen[2].apply_errors == ()
 
 
+async def test_an_outage_takes_no_refusal_back(case: Case) -> None:
+    case.server.on("PATCH", CHILD, 403, FORBIDDEN)
+    case.plan = lambda snapshot: Plan(actions=(CREATE,))
+    await case.reconcile()
+    case.server.on("PATCH", CHILD, 500, {"message": "etcd"})
+    await case.reconcile()
+    await case.reconcile()
+    assert [refusal.forbidden for refusal in case.seen[2].apply_errors] == [True]
+
+
 async def test_an_appointment_is_kept(case: Case) -> None:
     case.plan = lambda snapshot: Plan(requeue_after=30.0)
     await case.reconcile()

@@ -50,7 +50,8 @@ class _Login:
                 break
             await asyncio.sleep(LOOK_AGAIN_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
         else:
-            raise kopf.TemporaryError("the API server refused these credentials, and there are no others yet")
+            message = "the API server refused these credentials, and there are no others yet"
+            raise kopf.TemporaryError(message, delay=LOOK_AGAIN_SECONDS)
         self._last = found
         return _connection(found)
 

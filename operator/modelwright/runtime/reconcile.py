@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from modelwright.cluster.apply import Applier
+from modelwright.cluster.apply import Applier, Outcome
 from modelwright.cluster.backoff import Backoff
 from modelwright.cluster.classify import NOT_FOUND
 from modelwright.cluster.client import Client
@@ -82,14 +82,14 @@ class Reconciler:
             self._forget(key)
             return False
         model = snapshot.model
-        self._uids[key] = model.uid
+        self._recognize(key, model.uid)
         plan = self.decide(snapshot, self.now())
         if plan.requeue_after is not None:
             self.queue.add_after(key, plan.requeue_after)
         if plan.intent:
             return await self._report(model, plan)
         outcome = await self.applier.carry_out(model, plan.actions)
-        news = self._remember(key, outcome.refused)
+        news = self._remember(key, outcome)
         wrote = await self._report(model, plan)
         if outcome.errors and not news:
             raise min(outcome.errors, key=_rank)
@@ -107,9 +107,20 @@ class Reconciler:
         await self.events.emit(model, plan.events)
         return wrote
 
-    def _remember(self, key: Key, refused: tuple[ApplyError, ...]) -> bool:
+    def _recognize(self, key: Key, uid: str) -> None:
+        """Another object of the same name begins with nothing remembered."""
+        if self._uids.get(key, uid) != uid:
+            self._forget(key)
+        self._uids[key] = uid
+
+    def _remember(self, key: Key, outcome: Outcome) -> bool:
         """Keep what was refused, for the next pass to tell; whether that is news."""
         before = self._refused.pop(key, ())
+        refused = outcome.refused
+        if any(isinstance(error, Unavailable) for error in outcome.errors):
+            # No answer takes no former refusal back.
+            told = {(one.kind, one.name) for one in refused}
+            refused += tuple(one for one in before if (one.kind, one.name) not in told)
         if refused:
             self._refused[key] = refused
         return refused != before

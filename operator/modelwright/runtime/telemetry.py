@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from modelwright import __version__
 from modelwright.cluster.kinds import Key
@@ -33,6 +35,24 @@ class Timer:
         self.error = type(error).__name__
 
 
+class _ConditionCollector(Collector):
+    """Makes the series of conditions when they are asked for: kept ones would be most of a large operator's memory."""
+
+    def __init__(self, conditions: Mapping[Key, Conditions]) -> None:
+        self._conditions = conditions
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "modelwright_model_condition",
+            "1 for the status and reason that a condition of a model has.",
+            labels=["namespace", "name", "type", "status", "reason"],
+        )
+        for key, conditions in self._conditions.items():
+            for kind, (status, reason) in conditions.items():
+                family.add_metric([key.namespace, key.name, kind, status, reason], 1)
+        yield family
+
+
 class Telemetry:
     """All metrics, in a registry of their own."""
 
@@ -45,6 +65,7 @@ class Telemetry:
         self.lag = 0.0
         """Seconds by which the event loop was late last."""
         self._conditions: dict[Key, Conditions] = {}
+        registry.register(_ConditionCollector(self._conditions))
         self._reconciles = Counter("modelwright_reconcile", "Passes over a model.", registry=registry)
         self._errors = Counter("modelwright_reconcile_errors", "Passes that failed.", ["error"], registry=registry)
         self._seconds = Histogram(
@@ -62,12 +83,6 @@ class Telemetry:
             "Time of a request to the API server.",
             ["verb"],
             buckets=_REQUEST_SECONDS,
-            registry=registry,
-        )
-        self._condition = Gauge(
-            "modelwright_model_condition",
-            "1 for the status and reason that a condition of a model has.",
-            ["namespace", "name", "type", "status", "reason"],
             registry=registry,
         )
         self._transitions = Counter(
@@ -129,21 +144,15 @@ class Telemetry:
         old = self._conditions.get(key, {})
         if new == old:
             return
-        for kind, was in old.items():
-            if new.get(kind) != was:
-                self._condition.remove(key.namespace, key.name, kind, *was)
         for kind, now in new.items():
-            if old.get(kind) != now:
-                self._condition.labels(key.namespace, key.name, kind, *now).set(1)
-                # What a restarted operator finds is no transition.
-                if old:
-                    self._transitions.labels(kind, *now).inc()
+            # What a restarted operator finds is no transition.
+            if old and old.get(kind) != now:
+                self._transitions.labels(kind, *now).inc()
         self._conditions[key] = new
 
     def forget(self, key: Key) -> None:
         """The model is gone."""
-        for kind, was in self._conditions.pop(key, {}).items():
-            self._condition.remove(key.namespace, key.name, kind, *was)
+        self._conditions.pop(key, None)
 
     async def watch_loop(self) -> None:
         """Measure for ever how late the event loop is."""
