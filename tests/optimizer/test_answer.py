@@ -1,9 +1,12 @@
 """Whatever happens, the answer fits the termination message and is one the contract reads."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelwright.contract import words
 from modelwright.contract.artifact import Recommendation, Signature, Tensor
 from modelwright.contract.paths import TERMINATION_LIMIT
 from modelwright.contract.result import OptimizeResult
@@ -28,16 +31,22 @@ def test_a_failure_fits_whatever_its_texts(message: str, hint: str) -> None:
 
 
 @pytest.mark.parametrize("inputs", [1, 30, 100, 1000])
-def test_a_result_fits_whatever_the_signature(inputs: int) -> None:
+def test_a_result_fits_and_is_read_whole(inputs: int) -> None:
     full = OptimizeResult(digest="sha256:" + "0" * 64, outcome="Optimized", recommendation=recommendation(inputs))
     data = answer.encode(full)
     assert len(data) <= TERMINATION_LIMIT
+    assert OptimizeResult.model_validate_json(words.unpacked(data.decode())) == full
+
+
+def test_a_signature_that_cannot_fit_is_refused_by_its_size() -> None:
+    names = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(500)]
+    tensors = tuple(Tensor(name=name, data_type="FP32", dims=(1,)) for name in names)
+    found = recommendation(1).model_copy(update={"signature": Signature(inputs=tensors, outputs=tensors[:1])})
+    data = answer.encode(OptimizeResult(digest="sha256:0", outcome="Optimized", recommendation=found))
     read = OptimizeResult.model_validate_json(data)
-    assert read.digest == full.digest
-    assert read.recommendation
-    assert read.recommendation.max_batch_size == 8
-    kept = len(read.recommendation.signature.inputs)
-    assert kept == (inputs if inputs <= 30 else 0)
+    assert read.failure
+    assert read.failure.reason == "UnsupportedModel"
+    assert "501 inputs and outputs" in read.failure.message
 
 
 def test_control_characters_and_line_breaks_do_not_reach_a_message() -> None:

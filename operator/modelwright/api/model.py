@@ -17,6 +17,9 @@ class SecretRef(ApiModel):
     name: Subdomain = field("Name of the Secret, in the model's namespace.", example="s3-credentials")
 
 
+Metric = Literal["accuracy", "auc", "ndcg@10", "mrr@10", "r2", "mse", "cosine", "agreement", "fidelity"]
+
+
 class Storage(ApiModel):
     """How the source is reached."""
 
@@ -82,10 +85,10 @@ class Evaluation(ApiModel):
         fallback="resolved from the URI",
         example="sha256:" + "0123456789abcdef" * 4,
     )
-    metric: Literal["accuracy", "auc", "ndcg@10", "mrr@10", "mse", "cosine", "agreement"] | None = field(
+    metric: Metric | None = field(
         "Metric of the quality gate.",
         default=None,
-        fallback="accuracy with labels, else cosine to the source model's outputs",
+        fallback="chosen by the data: accuracy, auc, ndcg@10 or r2 with labels, else cosine or fidelity to the source",
         example="ndcg@10",
     )
 

@@ -7,7 +7,7 @@ from modelwright.api.conditions import Finding, Reason
 from modelwright.api.fields import seconds
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import FiguresStatus, OptimizationStatus, QualityStatus, SourceStatus
-from modelwright.contract import digest
+from modelwright.contract import digest, words
 from modelwright.contract.artifact import Recommendation
 from modelwright.contract.request import Data, Location, OptimizeRequest, PerformanceGate, QualityGate
 from modelwright.contract.result import Figures, OptimizeResult
@@ -88,7 +88,7 @@ def request(spec: ModelSpec, resolved: Resolved, source: SourceStatus, work_key:
 def answered(message: str, work_key: str, inputs: str) -> OptimizationStatus | Finding:
     """The Job's last words as status, or what is wrong with them."""
     try:
-        result = OptimizeResult.model_validate_json(message)
+        result = OptimizeResult.model_validate_json(words.unpacked(message))
     except ValidationError as error:
         return Finding(
             Reason.OPTIMIZATION_FAILED,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from modelwright.api.conditions import Finding, Reason
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import AttemptStatus, OptimizationStatus, SourceStatus
-from modelwright.contract import digest
+from modelwright.contract import digest, words
 from modelwright.contract.result import ResolveResult
 from modelwright.core import optimization, source, work
 from modelwright.core.jobs import optimize_job, resolve_job
@@ -151,7 +151,7 @@ def _told(known: OptimizationStatus, reason: Reason) -> str:
 
 def _resolve_answer(message: str, spec: ModelSpec) -> SourceStatus | Finding:
     try:
-        result = ResolveResult.model_validate_json(message)
+        result = ResolveResult.model_validate_json(words.unpacked(message))
     except ValidationError as error:
         return Finding(Reason.RESOLVE_FAILED, f"the resolve Job's answer cannot be read: {error.error_count()} errors.")
     if result.failure:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from modelwright.api.conditions import Finding, Reason, bounded
+from modelwright.contract import words
 from modelwright.contract.result import Failure
 from modelwright.core.snapshot import ObservedContainer, ObservedPod
 
@@ -137,22 +138,16 @@ CAUSES: tuple[Cause, ...] = (said_failure, out_of_memory, image_pull, bad_config
 
 def parsed_failure(message: str) -> Failure | None:
     """The `Failure` that one of our programs left as its last words, alone or inside its result."""
-    start = message.find('{"')
-    if start < 0:
-        return None
     try:
-        return Failure.model_validate_json(message[start:].strip())
+        return Failure.model_validate_json(words.unpacked(message))
     except ValidationError:
         return None
 
 
 def failure_in_result(message: str) -> Failure | None:
     """The `Failure` inside a Job's result, or alone."""
-    start = message.find('{"')
-    if start < 0:
-        return None
     try:
-        return Answer.model_validate_json(message[start:].strip()).failure
+        return Answer.model_validate_json(words.unpacked(message)).failure
     except ValidationError:
         return parsed_failure(message)
 

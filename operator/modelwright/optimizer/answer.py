@@ -1,13 +1,12 @@
-"""The result as the kubelet keeps it: one JSON document of at most 4096 bytes."""
+"""The result as the kubelet keeps it: at most 4096 bytes."""
 
 from typing import Final
 
-from modelwright.contract.artifact import Recommendation, Signature
-from modelwright.contract.paths import TERMINATION_LIMIT
+from modelwright.contract import words
+from modelwright.contract.artifact import Signature
 from modelwright.contract.result import EXIT_DONE, EXIT_RETRIABLE, EXIT_TERMINAL, Failure, OptimizeResult
 
 MESSAGE_CHARS: Final = 250
-NO_SIGNATURE: Final = Signature(inputs=(), outputs=())
 
 
 def fail(reason: str, message: str, hint: str = "", *, retriable: bool = False) -> OptimizeResult:
@@ -23,16 +22,8 @@ def shorten(text: str) -> str:
 
 
 def encode(result: OptimizeResult) -> bytes:
-    """The document, fitted into the termination message.
-
-    A model with hundreds of inputs has a signature that does not fit: it is left empty, and stays whole in the
-    artifact, from where the pod reads it.
-    """
-    for candidate in (result, _without_signature(result), result.model_copy(update={"recommendation": None})):
-        data = candidate.to_json().encode()
-        if len(data) <= TERMINATION_LIMIT:
-            return data
-    return fail("OptimizationFailed", "The result does not fit the termination message.").to_json().encode()
+    """The result as last words; a model whose description does not fit even compressed is not supported."""
+    return words.packed(result) or fail(*_too_many(result)).to_json().encode()
 
 
 def exit_code(result: OptimizeResult) -> int:
@@ -42,9 +33,8 @@ def exit_code(result: OptimizeResult) -> int:
     return EXIT_RETRIABLE if result.failure.retriable else EXIT_TERMINAL
 
 
-def _without_signature(result: OptimizeResult) -> OptimizeResult:
-    recommendation = result.recommendation
-    if recommendation is None:
-        return result
-    bare: Recommendation = recommendation.model_copy(update={"signature": NO_SIGNATURE})
-    return result.model_copy(update={"recommendation": bare})
+def _too_many(result: OptimizeResult) -> tuple[str, str, str]:
+    signature = result.recommendation.signature if result.recommendation else Signature(inputs=(), outputs=())
+    count = len(signature.inputs) + len(signature.outputs)
+    message = f"the model has {count} inputs and outputs; their description does not fit a Job's answer."
+    return "UnsupportedModel", message, "Join inputs into fewer tensors before the export."
