@@ -72,8 +72,14 @@ class Site:
             with _direct.open(request, timeout=30) as answer:
                 return f"sha256:{hashlib.sha256(answer.read()).hexdigest()}"
         except (urllib.error.URLError, OSError) as error:
-            remedy = f"`make images REGISTRY={self.registry}` builds and pushes it"
-            raise InstallError(f"{self.image(name)}:{self.tag} cannot be read: {error}; {remedy}") from error
+            raise InstallError(
+                f"{self.image(name)}:{self.tag} cannot be read: {error}; {self._remedy(name)}"
+            ) from error
+
+    def _remedy(self, name: str) -> str:
+        if name in IMAGES:
+            return f"`make images REGISTRY={self.registry}` builds and pushes it"
+        return f"build e2e/{name} as {self.image(name)}:{self.tag} and push it"
 
 
 def values(site: Site) -> dict[str, Any]:

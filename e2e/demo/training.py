@@ -34,8 +34,9 @@ def prepare(names: Iterable[str], cache: Path, report: Callable[[str], None]) ->
     """
     folders = {name: cache / f"{name}-{key(name)}" for name in names}
     missing = {name: folder for name, folder in folders.items() if not folder.exists()}
-    for name in folders.keys() - missing.keys():
-        report(f"{name}: in the cache")
+    for name in folders:
+        if name not in missing:
+            report(f"{name}: in the cache")
     if missing:
         # Spawned, not forked: what NumPy's threads hold in this process must not be copied.
         context = multiprocessing.get_context("spawn")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from e2e.demo import push, training
-from e2e.demo.__main__ import PLACEHOLDER
+from e2e.demo.demo import PLACEHOLDER
 from e2e.scenarios.kube import ROOT
 from modelwright.api.fields import ApiModel
 from modelwright.api.kinds import API_VERSION, MODEL_KIND, POLICY_KIND

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from e2e import install
-from e2e.demo import predict, push, training, update
+from e2e.demo import demo, predict, push, training, update
+from e2e.demo.__main__ import main
 from e2e.demo.models import trained
 from e2e.install import InstallError, Site
 from e2e.load import load, pod
@@ -184,6 +185,34 @@ class TestUpdate:
         assert account.lost == 2
         assert account.lines()[0].startswith("http: 10 planned, 10 sent, 10 ok, 0 lost; answered by ra 4, rb 6")
         assert account.lines()[-1] == "  UNAVAILABLE x 1: unloading"
+
+
+MODEL: dict[str, Any] = {"metadata": {"name": "m"}, "status": {"resolved": {"hostnames": ["m.demo.local"]}}}
+
+
+class TestNextSteps:
+    def test_there_are_five_and_one_that_finds_the_local_cluster(self) -> None:
+        lines = demo.try_next(Kube(kubectl="kubectl", kubeconfig="somewhere"), "10.0.0.1:80", MODEL).splitlines()
+        assert lines[1].strip().startswith("export KUBECONFIG=")
+        assert len(lines) == 7
+        assert "http://10.0.0.1/v2/models/m" in lines[5]
+
+    def test_a_cluster_of_the_users_own_is_named(self) -> None:
+        lines = demo.try_next(Kube(kubectl="kubectl", context="kind"), "10.0.0.1:8080", MODEL).splitlines()
+        assert len(lines) == 6
+        assert all("--context=kind" in line for line in lines if "kubectl" in line)
+        assert "10.0.0.1:8080" in lines[4]
+
+
+class TestCommandLine:
+    def test_a_cluster_of_the_users_own_needs_its_registry(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["--context=kind"])
+        assert "needs --registry" in capsys.readouterr().err
+
+    def test_a_registry_without_images_ends_it_with_the_remedy(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--registry=127.0.0.1:9"]) == 1
+        assert "build e2e/load as 127.0.0.1:9/modelwright/load:dev and push it" in capsys.readouterr().err
 
 
 def test_the_dockerfile_copies_what_is_there() -> None:
