@@ -13,20 +13,10 @@ import yaml
 from pydantic import ValidationError
 
 from modelwright import __version__
-from modelwright.api.fields import seconds
 from modelwright.api.kinds import MODEL_KIND
 from modelwright.api.model import ModelSpec
-from modelwright.contract import digest
-from modelwright.contract.request import (
-    Data,
-    Fetching,
-    Location,
-    OptimizeRequest,
-    PerformanceGate,
-    QualityGate,
-    ResolveRequest,
-    Store,
-)
+from modelwright.contract import asking, digest
+from modelwright.contract.request import Fetching, OptimizeRequest, ResolveRequest, Store
 from modelwright.errors import InputError
 
 NAMESPACE: Final = "local"
@@ -57,11 +47,11 @@ def read_model(path: Path) -> tuple[str, ModelSpec]:
 
 def location_request(spec: ModelSpec) -> ResolveRequest:
     """What must be resolved to digests before the work has an identity."""
-    asked = spec.optimization
+    found = asking.locations(spec)
     return ResolveRequest(
-        source=Location(uri=spec.model.uri, digest=spec.model.digest),
-        calibration=asked.calibration and Location(uri=asked.calibration.uri, digest=asked.calibration.digest),
-        evaluation=asked.evaluation and Location(uri=asked.evaluation.uri, digest=asked.evaluation.digest),
+        source=found["source"],
+        calibration=found.get("calibration"),
+        evaluation=found.get("evaluation"),
         fetching=Fetching(schemes=SCHEMES),
     )
 
@@ -75,33 +65,13 @@ def optimize_request(name: str, spec: ModelSpec, digests: Mapping[str, str], out
         digests: Of ``source``, ``calibration`` and ``evaluation``, as resolved.
         out: Folder of the store.
     """
-    asked = spec.optimization
-    calibration, evaluation = asked.calibration, asked.evaluation
-    request = OptimizeRequest(
+    place = asking.Place(
         model=spec.model.name or name,
-        key="",
-        source=Location(uri=spec.model.uri, digest=digests["source"]),
-        calibration=calibration
-        and Data(
-            location=Location(uri=calibration.uri, digest=digests["calibration"]),
-            max_samples=calibration.max_samples,
-            seed=calibration.seed,
-        ),
-        evaluation=evaluation
-        and Data(location=Location(uri=evaluation.uri, digest=digests["evaluation"]), metric=evaluation.metric),
-        mode=asked.mode,
-        target=asked.target,
-        techniques=asked.techniques,
-        quality=QualityGate(max_drop=asked.gates.quality.max_drop, confidence=asked.gates.quality.confidence),
-        performance=PerformanceGate(min_speedup=asked.gates.performance.min_speedup),
-        on_failure=asked.on_failure,
-        batch_sizes=asked.workload.batch_sizes,
-        max_trials=asked.budget.max_trials,
-        max_seconds=seconds(asked.budget.max_duration),
         hardware_class="local",
         store=Store(uri=f"file://{quote(str(out))}", namespace=NAMESPACE),
         fetching=Fetching(schemes=SCHEMES),
     )
+    request = asking.optimize_request(spec, place, digests, key="")
     return request.model_copy(update={"key": _key(request)})
 
 

@@ -4,12 +4,12 @@ from pydantic import ValidationError
 
 from modelwright import naming
 from modelwright.api.conditions import Finding, Reason
-from modelwright.api.fields import seconds
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import FiguresStatus, OptimizationStatus, QualityStatus, SourceStatus
 from modelwright.contract import digest, words
 from modelwright.contract.artifact import Recommendation
-from modelwright.contract.request import Data, Location, OptimizeRequest, PerformanceGate, QualityGate
+from modelwright.contract.asking import Place, optimize_request
+from modelwright.contract.request import OptimizeRequest
 from modelwright.contract.result import Figures, OptimizeResult
 from modelwright.core.resolve import Resolved
 from modelwright.core.source import fetching
@@ -55,34 +55,15 @@ def work(work_key: str) -> Work:
 
 def request(spec: ModelSpec, resolved: Resolved, source: SourceStatus, work_key: str) -> OptimizeRequest:
     """What the optimize Job is asked."""
-    asked = spec.optimization
-    calibration, evaluation = asked.calibration, asked.evaluation
-    return OptimizeRequest(
+    place = Place(
         model=resolved.model_name,
-        key=work_key.removeprefix(digest.PREFIX),
-        source=Location(uri=spec.model.uri, digest=source.digest),
-        calibration=calibration
-        and Data(
-            location=Location(uri=calibration.uri, digest=source.calibration),
-            max_samples=calibration.max_samples,
-            seed=calibration.seed,
-        ),
-        evaluation=evaluation
-        and Data(location=Location(uri=evaluation.uri, digest=source.evaluation), metric=evaluation.metric),
-        mode=asked.mode,
-        target=asked.target,
-        techniques=asked.techniques,
-        quality=QualityGate(max_drop=asked.gates.quality.max_drop, confidence=asked.gates.quality.confidence),
-        performance=PerformanceGate(min_speedup=asked.gates.performance.min_speedup),
-        on_failure=asked.on_failure,
-        batch_sizes=asked.workload.batch_sizes,
-        max_trials=asked.budget.max_trials,
-        max_seconds=seconds(asked.budget.max_duration),
         hardware_class=resolved.optimization_pool.hardware_class,
-        price_per_hour=resolved.pool.price_per_hour,
         store=resolved.store,
         fetching=fetching(resolved),
+        price_per_hour=resolved.pool.price_per_hour,
     )
+    digests = {"source": source.digest, "calibration": source.calibration, "evaluation": source.evaluation}
+    return optimize_request(spec, place, digests, work_key.removeprefix(digest.PREFIX))
 
 
 def answered(message: str, work_key: str, inputs: str) -> OptimizationStatus | Finding:

@@ -5,22 +5,11 @@ from modelwright.api.conditions import Reason
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import SourceStatus
 from modelwright.contract import digest
-from modelwright.contract.request import Fetching, Location, ResolveRequest
+from modelwright.contract.asking import locations
+from modelwright.contract.request import Fetching, ResolveRequest
 from modelwright.contract.result import ResolveResult
 from modelwright.core.resolve import Resolved
 from modelwright.core.work import Work
-
-
-def locations(spec: ModelSpec) -> dict[str, Location]:
-    """What the spec names: `source`, and `calibration` and `evaluation` if set."""
-    found = {"source": Location(uri=spec.model.uri, digest=spec.model.digest)}
-    for name, data in (
-        ("calibration", spec.optimization.calibration),
-        ("evaluation", spec.optimization.evaluation),
-    ):
-        if data:
-            found[name] = Location(uri=data.uri, digest=data.digest)
-    return found
 
 
 def inputs_hash(spec: ModelSpec) -> str:
