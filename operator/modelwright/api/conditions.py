@@ -160,6 +160,14 @@ class Reason(StrEnum):
     """The API server refused a child; the message says why."""
 
 
+def reason_of(text: str, otherwise: Reason) -> Reason:
+    """The reason that `text` names: what another release, or a Job, wrote may be a word that this one lacks."""
+    try:
+        return Reason(text)
+    except ValueError:
+        return otherwise
+
+
 @dataclass(frozen=True)
 class Condition:
     """One condition, in Kubernetes' shape."""

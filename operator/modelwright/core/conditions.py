@@ -10,10 +10,13 @@ from modelwright.api.conditions import (
     Finding,
     Reason,
     bounded,
+    reason_of,
     with_transition,
 )
 from modelwright.api.status import ModelStatus, StatusCondition
 from modelwright.core.steps import Step
+
+KINDS = frozenset(ConditionType)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,7 @@ def of_step(kind: ConditionType, step: Step, previous: Condition | None) -> View
 
 def previous_conditions(status: ModelStatus) -> dict[ConditionType, Condition]:
     """The conditions as status has them."""
-    known = set(ConditionType)
-    return {ConditionType(c.type): _parsed(c) for c in status.conditions if c.type in known}
+    return {ConditionType(c.type): _parsed(c) for c in status.conditions if c.type in KINDS}
 
 
 def finished(
@@ -86,7 +88,7 @@ def as_json(conditions: Iterable[Condition]) -> tuple[StatusCondition, ...]:
 
 
 def _parsed(condition: StatusCondition) -> Condition:
-    reason = Reason(condition.reason) if condition.reason in set(Reason) else Reason.PENDING
+    reason = reason_of(condition.reason, Reason.PENDING)
     return Condition(
         ConditionType(condition.type),
         condition.status,

@@ -16,7 +16,7 @@ from modelwright.core.source import fetching
 from modelwright.core.work import Work
 
 NOT_WORK = {"job", "pool"}
-"""Fields of `spec.optimization` that change where the Job runs, not what it finds."""
+"""Fields of `spec.optimization` that change where the Job runs, not what it finds.""", reason_of
 
 
 def inputs_hash(spec: ModelSpec, resolved: Resolved, source: SourceStatus) -> str:
@@ -76,7 +76,7 @@ def answered(message: str, work_key: str, inputs: str) -> OptimizationStatus | F
             f"the optimize Job's answer cannot be read: {error.error_count()} errors.",
         )
     if result.failure:
-        reason = Reason(result.failure.reason) if result.failure.reason in set(Reason) else Reason.OPTIMIZATION_FAILED
+        reason = reason_of(result.failure.reason, Reason.OPTIMIZATION_FAILED)
         return Finding(reason, result.failure.message, result.failure.hint, terminal=not result.failure.retriable)
     if result.digest is None or result.recommendation is None or result.outcome is None:
         return Finding(Reason.OPTIMIZATION_FAILED, "the optimize Job named no artifact.")

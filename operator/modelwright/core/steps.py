@@ -20,7 +20,7 @@ from modelwright.core.trouble import Trouble
 from modelwright.core.work import Done, Failed, Remembered, Running, Start, Work
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True), reason_of
 class Step:
     """Where a step stands.
 
@@ -129,7 +129,7 @@ def _current(todo: Work, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _optimized(known: OptimizationStatus, current: tuple[str, ...]) -> Step:
-    reason = Reason(known.outcome) if known.outcome in set(Reason) else Reason.OPTIMIZED
+    reason = reason_of(known.outcome, Reason.OPTIMIZED)
     return Step("done", reason, _told(known, reason), current=current)
 
 
@@ -155,6 +155,6 @@ def _resolve_answer(message: str, spec: ModelSpec) -> SourceStatus | Finding:
     except ValidationError as error:
         return Finding(Reason.RESOLVE_FAILED, f"the resolve Job's answer cannot be read: {error.error_count()} errors.")
     if result.failure:
-        reason = Reason(result.failure.reason) if result.failure.reason in set(Reason) else Reason.RESOLVE_FAILED
+        reason = reason_of(result.failure.reason, Reason.RESOLVE_FAILED)
         return Finding(reason, result.failure.message, result.failure.hint, terminal=not result.failure.retriable)
     return source.answered(spec, result) or Finding(Reason.RESOLVE_FAILED, "the resolve Job named no digest.")

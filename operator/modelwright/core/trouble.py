@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from modelwright.api.conditions import Finding, Reason, bounded
+from modelwright.api.conditions import Finding, Reason, bounded, reason_of
 from modelwright.contract import words
 from modelwright.contract.result import Failure
 from modelwright.core.snapshot import ObservedContainer, ObservedPod
@@ -67,7 +67,7 @@ def said_failure(pod: ObservedPod, container: ObservedContainer) -> Finding | No
     failure = parsed_failure(container.termination_message) if container.exit_code else None
     if failure is None:
         return None
-    reason = Reason(failure.reason) if failure.reason in set(Reason) else Reason.OPTIMIZATION_FAILED
+    reason = reason_of(failure.reason, Reason.OPTIMIZATION_FAILED)
     given_up = container.restarts >= GIVE_UP_RESTARTS
     return Finding(reason, failure.message, failure.hint, terminal=given_up or not failure.retriable)
 

@@ -21,7 +21,7 @@ LONGEST_BACKOFF_SECONDS = 600.0
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True), reason_of
 class Work:
     """What a Job shall do.
 
@@ -177,7 +177,7 @@ def said_finding(container: ObservedContainer) -> Finding | None:
     failure = trouble.failure_in_result(container.termination_message)
     if failure is None:
         return None
-    reason = Reason(failure.reason) if failure.reason in set(Reason) else Reason.OPTIMIZATION_FAILED
+    reason = reason_of(failure.reason, Reason.OPTIMIZATION_FAILED)
     return Finding(reason, failure.message, failure.hint, terminal=not failure.retriable)
 
 
