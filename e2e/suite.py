@@ -124,12 +124,16 @@ def prepare_cluster(site: Site) -> dict[str, str]:
     if not site.ours:
         return dict(site.environment)
     show([sys.executable, "-m", "e2e.cluster", "up"], "`make cluster` alone shows more")
-    found = {
+    return {**site.environment, **local_cluster()}
+
+
+def local_cluster() -> dict[str, str]:
+    """The environment that leads to the cluster of this machine."""
+    return {
         "KUBECONFIG": answer([sys.executable, "-m", "e2e.cluster", "kubeconfig"]),
         "REGISTRY": answer([sys.executable, "-m", "e2e.cluster", "registry"]),
         "PATH": f"{ROOT / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }
-    return {**site.environment, **found}
 
 
 def build_images(site: Site, environment: Mapping[str, str]) -> None:
