@@ -3,7 +3,7 @@
 from pydantic import ValidationError
 
 from modelwright import naming
-from modelwright.api.conditions import Finding, Reason
+from modelwright.api.conditions import Finding, Reason, reason_of
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import FiguresStatus, OptimizationStatus, QualityStatus, SourceStatus
 from modelwright.contract import digest, words
@@ -16,7 +16,7 @@ from modelwright.core.source import fetching
 from modelwright.core.work import Work
 
 NOT_WORK = {"job", "pool"}
-"""Fields of `spec.optimization` that change where the Job runs, not what it finds.""", reason_of
+"""Fields of `spec.optimization` that change where the Job runs, not what it finds."""
 
 
 def inputs_hash(spec: ModelSpec, resolved: Resolved, source: SourceStatus) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from modelwright.api.conditions import Finding, Reason
+from modelwright.api.conditions import Finding, Reason, reason_of
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import AttemptStatus, OptimizationStatus, SourceStatus
 from modelwright.contract import digest, words
@@ -20,7 +20,7 @@ from modelwright.core.trouble import Trouble
 from modelwright.core.work import Done, Failed, Remembered, Running, Start, Work
 
 
-@dataclass(frozen=True), reason_of
+@dataclass(frozen=True)
 class Step:
     """Where a step stands.
 

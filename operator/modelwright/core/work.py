@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from modelwright import naming
-from modelwright.api.conditions import Finding, Reason
+from modelwright.api.conditions import Finding, Reason, reason_of
 from modelwright.api.status import AttemptStatus
 from modelwright.contract import digest
 from modelwright.core import times, trouble
@@ -21,7 +21,7 @@ LONGEST_BACKOFF_SECONDS = 600.0
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 
 
-@dataclass(frozen=True), reason_of
+@dataclass(frozen=True)
 class Work:
     """What a Job shall do.
 
