@@ -41,7 +41,8 @@ def command(drain_seconds: int) -> list[str]:
         f"--http-restricted-api={restricted}",
         f"--grpc-restricted-protocol={restricted}",
         f"--exit-timeout-secs={drain_seconds}",
-        "--log-verbose=0",
+        # A container's last words are its last 2 KiB: Triton's tables would push out why it refused the model.
+        "--log-info=false",
     ]
 
 
