@@ -1,5 +1,6 @@
 """Bad input, case by case: the reason is told once, with what is wrong and what to do, and nothing is left looping."""
 
+import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -7,18 +8,28 @@ import pytest
 
 from e2e.scenarios import faults, tiny
 from e2e.scenarios.conftest import Figures
-from e2e.scenarios.illnesses import ILLNESSES, NO_SUCH_IMAGE_POOL, VANISHING_POOL, Illness, Ward, pinned
+from e2e.scenarios.illnesses import (
+    ILLNESSES,
+    NO_BACKEND_POOL,
+    NO_SUCH_IMAGE_POOL,
+    VANISHING_POOL,
+    Illness,
+    Ward,
+    pinned,
+)
 from e2e.scenarios.kube import MODELS, POLICIES, Kube, KubectlError, Obj
 from e2e.scenarios.operators import InCluster, restarts
 from e2e.scenarios.place import Place, condition, is_stalled, model_object
 from e2e.scenarios.policies import installed, pool_like, widened
-from e2e.scenarios.pushing import Registry
+from e2e.scenarios.pushing import Image, Registry
 from e2e.scenarios.ward import ENDED, Outcome, treat_all
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 pytestmark = pytest.mark.cluster
+
+BACKEND = "/opt/triton/pytriton/tritonserver/backends/onnxruntime"
 
 Outcomes = dict[str, "Future[Outcome]"]
 
@@ -38,9 +49,19 @@ def ward(
     pools = (
         pool_like(kube, NO_SUCH_IMAGE_POOL, image=f"{registry.address}/e2e-no-such-image:none"),
         pool_like(kube, VANISHING_POOL),
+        pool_like(kube, NO_BACKEND_POOL, image=image_without_backend(kube, registry)),
     )
     with widened(kube, schemes=("http",), pools=pools):
         yield Ward(tmp_path_factory.mktemp("ward"), registry, store)
+
+
+def image_without_backend(kube: Kube, registry: Registry) -> str:
+    """The pool's Triton without the backend of every model here: it runs, and refuses them all."""
+    image: str = installed(kube)["spec"]["pools"][0]["image"]
+    found = re.fullmatch(r"[^/]+/(?P<repository>[^:@]+)[:@](?P<reference>.+)", image)
+    assert found, image
+    layers = Image(registry, found["repository"])
+    return layers.without(found["reference"], BACKEND, "e2e-no-backend")
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +84,8 @@ def test_it_is_told_once_with_what_is_wrong_and_what_to_do(
     assert ready["reason"] == case.reason, ready["message"]
     assert case.names in ready["message"]
     failure: Obj = place.model(case.name)["status"].get("failure") or {}
-    hint: str = failure.get("hint", "")
-    assert hint, "status.failure.hint gives no remedy"
+    hint: str = case.remedy or failure.get("hint", "")
+    assert hint, "there is no remedy"
     assert hint in ready["message"]
     told = [event["reason"] for event in outcome.warnings]
     assert told == [case.reason], [event["message"] for event in outcome.warnings]

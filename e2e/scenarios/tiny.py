@@ -87,11 +87,13 @@ def slow(turns: int = 200_000_000) -> onnx.ModelProto:
     return _model([node], ["n", WIDTH], ["n", WIDTH], {}, tensors)
 
 
-def newer_than_triton() -> onnx.ModelProto:
-    """A contrib operator that the optimizer's ONNX Runtime has and the older one in the pool's Triton has not."""
-    node = helper.make_node("ScaledSiLU", ["x"], ["y"], domain="com.microsoft")
-    model = _model([node], ["n", WIDTH], ["n", WIDTH], {})
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+def with_outliers() -> onnx.ModelProto:
+    """A classifier large enough to gain by int8, whose every row of weights has one that dwarfs the others."""
+    model = classifier(7, hidden=2048)
+    first = model.graph.initializer[0]
+    weights = numpy_helper.to_array(first).copy()
+    weights[0] = 1e4
+    first.CopyFrom(numpy_helper.from_array(weights, first.name))
     return model
 
 
