@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from modelwright import naming
 from modelwright.api.conditions import Reason
@@ -176,7 +175,7 @@ def _claims(uris: tuple[str, ...]) -> list[tuple[Body, Body]]:
 
     Read-only on the volume too, not only on the mount: else the kubelet gives all its files to our group.
     """
-    claims = sorted({urlsplit(uri).netloc for uri in uris if uri.startswith("pvc://")})
+    claims = sorted({uri.removeprefix("pvc://").partition("/")[0] for uri in uris if uri.startswith("pvc://")})
     for claim in claims:
         if not re.fullmatch(SUBDOMAIN_PATTERN, claim) or ".." in claim:
             raise InputError(
