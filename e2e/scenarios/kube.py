@@ -85,9 +85,10 @@ class Kube:
         """`kubectl apply` of whole objects."""
         return self.run("apply", "--filename=-", stdin=_stream(objects))
 
-    def apply_server_side(self, *objects: Mapping[str, Any]) -> str:
+    def apply_server_side(self, *objects: Mapping[str, Any], manager: str = "kubectl") -> str:
         """`kubectl apply --server-side`: no annotation with a copy of the object, so its size is judged as it is."""
-        return self.run("apply", "--server-side", "--filename=-", stdin=_stream(objects))
+        words = ("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "--filename=-")
+        return self.run(*words, stdin=_stream(objects))
 
     def delete(self, kind: str, name: str, namespace: str = "", *, wait: bool = True) -> None:
         """Delete an object that may be gone already."""

@@ -1,7 +1,7 @@
 """The installed ServingPolicy, widened for the length of a test."""
 
 import copy
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,17 +24,31 @@ def widened(kube: Kube, *, schemes: tuple[str, ...] = (), pools: tuple[Pool, ...
     It is changed in place: a second policy could allow nothing that the first one forbids. Other models keep their
     revisions, for what is called and held the same does not change for them.
     """
-    policy = installed(kube)
-    name, spec = policy["metadata"]["name"], policy["spec"]
+    spec = installed(kube)["spec"]
     wider = copy.deepcopy(spec)
     wider["sources"]["schemes"] = sorted({*spec["sources"]["schemes"], *schemes})
     fresh = {pool["name"] for pool in pools}
     wider["pools"] = [*(pool for pool in spec["pools"] if pool["name"] not in fresh), *pools]
-    kube.patch(POLICIES, name, {"spec": wider})
+    rewrite(kube, wider)
     try:
         yield
     finally:
-        kube.patch(POLICIES, name, {"spec": spec})
+        rewrite(kube, spec)
+
+
+def rewrite(kube: Kube, spec: Mapping[str, Any]) -> None:
+    """Give the installed policy another spec, in the name of whoever applied it.
+
+    A manager of our own would own the fields from then on, and the next `helm upgrade` would end in a conflict.
+    """
+    policy = kube.get(POLICIES, installed(kube)["metadata"]["name"])
+    meta = policy["metadata"]
+    applied = [m["manager"] for m in meta["managedFields"] if m["operation"] == "Apply" and "f:spec" in m["fieldsV1"]]
+    kept = {key: meta[key] for key in ("name", "labels", "annotations") if key in meta}
+    kube.apply_server_side(
+        {"apiVersion": policy["apiVersion"], "kind": policy["kind"], "metadata": kept, "spec": dict(spec)},
+        manager=applied[0] if applied else "kubectl",
+    )
 
 
 def pool_like(kube: Kube, name: str, first: str = "", **changes: Any) -> Pool:

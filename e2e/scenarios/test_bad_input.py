@@ -17,10 +17,10 @@ from e2e.scenarios.illnesses import (
     Ward,
     pinned,
 )
-from e2e.scenarios.kube import MODELS, POLICIES, Kube, KubectlError, Obj
+from e2e.scenarios.kube import MODELS, Kube, KubectlError, Obj
 from e2e.scenarios.operators import InCluster, restarts
 from e2e.scenarios.place import Place, condition, is_stalled, model_object
-from e2e.scenarios.policies import installed, pool_like, widened
+from e2e.scenarios.policies import installed, pool_like, rewrite, widened
 from e2e.scenarios.pushing import Image, Registry
 from e2e.scenarios.ward import ENDED, Outcome, treat_all
 
@@ -114,9 +114,8 @@ def test_a_pool_that_goes_away_is_named_in_the_condition(
     source = ward.push_model("pool-gone", tiny.classifier())
     place.apply("pool-gone", pinned(source, serving={"pool": VANISHING_POOL}, replicas=0))
     place.wait("pool-gone", lambda m: condition(m, "Accepted").get("status") == "True", "Accepted")
-    policy = installed(kube)
-    kept = [pool for pool in policy["spec"]["pools"] if pool["name"] != VANISHING_POOL]
-    kube.patch(POLICIES, policy["metadata"]["name"], {"spec": {"pools": kept}})
+    policy = installed(kube)["spec"]
+    rewrite(kube, {**policy, "pools": [pool for pool in policy["pools"] if pool["name"] != VANISHING_POOL]})
     found = place.wait("pool-gone", is_stalled, "Stalled")
     ready = condition(found, "Ready")
     figures.add("bad input", "pool-gone", ready["reason"], "")
