@@ -65,11 +65,13 @@ class Story:
         ready = condition(model, "Ready")
         lines = [f"{name}: {ready.get('reason', 'no status yet')}: {ready.get('message', 'is the operator running?')}"]
         failure: Obj = model.get("status", {}).get("failure") or {}
-        if failure:
+        if failure and failure["message"] not in lines[0]:
             lines.append(f"  {failure['stage']}: {failure['reason']}: {failure['message']} {failure.get('hint', '')}")
         if failure.get("logTail"):
             lines.append("  " + failure["logTail"].replace("\n", "\n  "))
-        lines += [f"  event: {event['reason']}: {event.get('message', '')}" for event in self._warnings(name)]
+        for event in self._warnings(name):
+            if event.get("message", "") not in "".join(lines):
+                lines.append(f"  event: {event['reason']}: {event['message']}")
         return "\n".join(lines)
 
     def _tell(self, model: Obj) -> None:
