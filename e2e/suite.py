@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 HEARTBEAT_SECONDS = 10.0
 TAIL_LINES = 25
-LOAD_IMAGE = ("build-image", ".", "e2e/load/Dockerfile")
+LOAD_IMAGE = ("build-image", "e2e/load", "e2e/load/Dockerfile")
 
 
 class StageFailed(Exception):
