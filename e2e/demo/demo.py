@@ -67,7 +67,7 @@ class Demo:
 
     def _update(self, folder: Path, image: str, address: str) -> int:
         """Change the recommender under load; how many requests were lost."""
-        feeds = trained.feeds(folder, predict.ROWS)
+        feeds = trained.feeds(folder, predict.rows_of(self._model("recommender")))
         expected = predict.source_outputs(folder, feeds)
         spread = float(next(iter(expected.values())).std())
         payload = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from e2e.demo.models import trained
 from e2e.demo.models.trained import Array
+from e2e.demo.story import DemoError
 
 ROWS: Final = 16
 TOLERANCE: Final = 0.35
@@ -61,16 +62,29 @@ def compare(address: str, model: Mapping[str, Any], folder: Path) -> list[Compar
         address: ``host:port`` of the gateway.
         model: The resource, from whose status names and host names are taken.
         folder: The trained model.
+
+    Raises:
+        DemoError: It does not answer.
     """
-    feeds = trained.feeds(folder, ROWS)
+    feeds = trained.feeds(folder, rows_of(model))
     expected = source_outputs(folder, feeds)
     resolved = model["status"]["resolved"]
-    name = resolved["modelName"]
-    answers = {
-        "HTTP": ask_http(address, resolved["hostnames"][0], name, feeds),
-        "gRPC": ask_grpc(address, resolved["grpcHostnames"][0], name, feeds),
-    }
-    return [measure(protocol, expected, answered) for protocol, answered in answers.items()]
+    name, found = resolved["modelName"], list[Comparison]()
+    for protocol, ask, hosts in (("HTTP", ask_http, "hostnames"), ("gRPC", ask_grpc, "grpcHostnames")):
+        try:
+            answered = ask(address, resolved[hosts][0], name, feeds)
+        except Exception as error:
+            # Triton's clients raise errors of their own, of gevent and of gRPC; what they say is what matters.
+            raise DemoError(f"{name} did not answer over {protocol} at {address}: {error}") from error
+        found.append(measure(protocol, expected, answered))
+    return found
+
+
+def rows_of(model: Mapping[str, Any]) -> int:
+    """Rows of one request: no more than the largest batch that the model is served with."""
+    asked = model["spec"].get("serving", {}).get("maxBatchSize")
+    measured = model["status"]["optimization"]["recommendation"].get("maxBatchSize", 0)
+    return min(ROWS, (measured if asked is None else asked) or 1)
 
 
 def measure(protocol: str, expected: Mapping[str, Array], answered: Mapping[str, Array]) -> Comparison:

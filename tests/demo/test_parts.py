@@ -15,6 +15,7 @@ from e2e import install
 from e2e.demo import demo, predict, push, training, update
 from e2e.demo.__main__ import main
 from e2e.demo.models import trained
+from e2e.demo.story import DemoError
 from e2e.install import InstallError, Site
 from e2e.load import load, pod
 from e2e.load.pod import Load, LoadError, Running
@@ -78,6 +79,23 @@ class TestCompare:
     )
     def test_another_answer_is_not(self, answered: dict[str, trained.Array]) -> None:
         assert not predict.measure("gRPC", {"y": PROBABILITIES}, answered).close
+
+    @pytest.mark.parametrize(("asked", "measured", "rows"), [(None, 8, 8), (4, 64, 4), (None, 64, 16), (0, 64, 1)])
+    def test_no_more_rows_than_the_model_takes(self, asked: int | None, measured: int, rows: int) -> None:
+        serving = {} if asked is None else {"maxBatchSize": asked}
+        status = {"optimization": {"recommendation": {"maxBatchSize": measured}}}
+        assert predict.rows_of({"spec": {"serving": serving}, "status": status}) == rows
+
+    def test_a_model_that_does_not_answer_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def outputs(*_: object) -> dict[str, trained.Array]:
+            return {"y": PROBABILITIES}
+
+        monkeypatch.setattr(predict, "source_outputs", outputs)
+        np.savez(tmp_path / trained.EVALUATION, x=PROBABILITIES)
+        resolved = {"modelName": "m", "hostnames": ["m.local"], "grpcHostnames": ["m-grpc.local"]}
+        status = {"resolved": resolved, "optimization": {"recommendation": {"maxBatchSize": 2}}}
+        with pytest.raises(DemoError, match=r"m did not answer over HTTP at 127\.0\.0\.1:9"):
+            predict.compare("127.0.0.1:9", {"spec": {}, "status": status}, tmp_path)
 
     def test_the_load_generator_understands_the_request(self) -> None:
         feeds = {"ids": np.array([[1], [2]]), "dense": np.array([[0.5], [1.5]], dtype=np.float32)}
