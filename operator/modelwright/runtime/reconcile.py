@@ -84,10 +84,11 @@ class Reconciler:
         model = snapshot.model
         self._recognize(key, model.uid)
         plan = self.decide(snapshot, self.now())
+        if plan.intent:
+            # Written, it is followed by a pass anyway; refused, it has to wait for its back-off.
+            return await self._report(model, plan)
         if plan.requeue_after is not None:
             self.queue.add_after(key, plan.requeue_after)
-        if plan.intent:
-            return await self._report(model, plan)
         outcome = await self.applier.carry_out(model, plan.actions)
         news = self._remember(key, outcome)
         wrote = await self._report(model, plan)
