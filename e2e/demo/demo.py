@@ -76,11 +76,10 @@ class Demo:
             "atol": predict.TOLERANCE * spread,
             "rtol": 0.0,
         }
-        with self._stages.stage("an update under load"):
-            update = Update(self._story, self._model("recommender"), payload, image, address)
-            account = update.run(self._stages.say)
-            for line in account.lines():
-                self._stages.say(f"  {line}")
+        self._stages.say("an update under load")
+        account = Update(self._story, self._model("recommender"), payload, image, address).run(self._stages.say)
+        for line in account.lines():
+            self._stages.say(f"  {line}")
         self._stages.say(f"requests lost: {account.lost}")
         return account.lost
 

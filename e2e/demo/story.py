@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from e2e.scenarios.kube import GROUP, MODELS, Kube, KubectlError, Obj
+from e2e.scenarios.operators import IN_CLUSTER_SELECTOR
 from e2e.scenarios.place import condition, is_ready, is_stalled
 from e2e.scenarios.watching import Watch
 
@@ -27,6 +29,7 @@ class Story:
     namespace: str
     say: Say
     _told: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    _began: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     _spoke: float = field(default_factory=time.monotonic)
 
     def until_ready(self, names: Iterable[str], timeout: float) -> dict[str, Obj]:
@@ -63,7 +66,11 @@ class Story:
         if model is None:
             return f"{name}: it does not exist in the namespace {self.namespace}"
         ready = condition(model, "Ready")
-        lines = [f"{name}: {ready.get('reason', 'no status yet')}: {ready.get('message', 'is the operator running?')}"]
+        if ready.get("observedGeneration") != model["metadata"]["generation"]:
+            return (
+                f"{name}: the operator does not see it; look at its pod: kubectl get pods -A -l {IN_CLUSTER_SELECTOR}"
+            )
+        lines = [f"{name}: {ready['reason']}: {ready.get('message', '')}"]
         failure: Obj = model.get("status", {}).get("failure") or {}
         if failure and failure["message"] not in lines[0]:
             lines.append(f"  {failure['stage']}: {failure['reason']}: {failure['message']} {failure.get('hint', '')}")
@@ -100,8 +107,15 @@ class Story:
             if event.get("type") == "Warning"
             and event["involvedObject"].get("name", "").startswith(name)
             and event["involvedObject"].get("apiVersion", "").startswith((GROUP, "v1", "apps/", "batch/"))
+            and _last_seen(event) >= self._began
         ]
         return ours[-_EVENTS:]
+
+
+def _last_seen(event: Obj) -> str:
+    """When an event happened last; both generations of the API are in use."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    return series or event.get("lastTimestamp") or event.get("eventTime") or ""
 
 
 def found(model: Obj) -> str:

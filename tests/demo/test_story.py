@@ -71,13 +71,18 @@ def test_a_stalled_model_ends_it_with_its_cause_and_its_warnings(tmp_path: Path)
         model("b", 1, [ready("False", "QualityGateFailed", "ndcg fell by 3 %."), STALLED], failure=failure),
     ]
     event = {
+        "lastTimestamp": "2999-01-01T00:00:00Z",
         "type": "Warning",
         "reason": "Evicted",
         "message": "pod b-1 was evicted",
         "involvedObject": {"name": "b", "apiVersion": "modelwright.dev/v1alpha1"},
     }
     with pytest.raises(DemoError) as caught:
-        Story(kubectl(tmp_path, seen, [event]), "demo", lambda _: None).until_ready(["a", "b"], 20)
+        Story(
+            kubectl(tmp_path, seen, [event, {**event, "message": "old", "lastTimestamp": "2000-01-01T00:00:00Z"}]),
+            "demo",
+            lambda _: None,
+        ).until_ready(["a", "b"], 20)
     lines = str(caught.value).splitlines()
     assert lines[0] == "b: QualityGateFailed: ndcg fell by 3 %."
     assert "last words" in str(caught.value)
@@ -88,6 +93,12 @@ def test_a_stalled_model_ends_it_with_its_cause_and_its_warnings(tmp_path: Path)
 def test_a_model_that_nobody_serves_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="a: it does not exist"):
         Story(kubectl(tmp_path, [], []), "demo", lambda _: None).until_ready(["a"], 0.5)
+
+
+def test_a_change_that_nobody_sees_points_at_the_operator(tmp_path: Path) -> None:
+    seen = [model("a", 2, [ready("True", "Serving", generation=1)])]
+    with pytest.raises(DemoError, match="a: the operator does not see it"):
+        Story(kubectl(tmp_path, seen, []), "demo", lambda _: None).until_ready(["a"], 1.0)
 
 
 def test_what_the_job_found_is_told_once(tmp_path: Path) -> None:
