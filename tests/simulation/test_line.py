@@ -1,12 +1,13 @@
 """The whole line on a toy cluster: stories of a model from apply to serving, and of what can go wrong."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from modelwright import naming
 from modelwright.contract import digest
 from modelwright.contract.result import EXIT_RETRIABLE, EXIT_TERMINAL, Failure, OptimizeResult, ResolveResult
 from modelwright.core.decide import decide
-from modelwright.core.snapshot import ObservedContainer
+from modelwright.core.snapshot import ObservedContainer, ObservedPod
 from tests.builders import ARTIFACT, RECOMMENDATION, make_model, make_policy, optimize_answer
 from tests.simulation.toycluster import ToyCluster, Words, all_well
 
@@ -190,13 +191,13 @@ def test_a_rejected_revision_stays_rejected_until_somebody_retries() -> None:
     cluster.pod_trouble = ObservedContainer("triton", False, False, 2, "CrashLoopBackOff", exit_code=1)
     cluster.settle()
     rejected = cluster.model.status.rejected
+    assert rejected
     cluster.pod_trouble = None
     cluster.model = cluster.model.with_spec(revisionHistoryLimit=5)
     cluster.settle()
     assert cluster.model.status.rejected == rejected
     assert cluster.true("Stalled")
-    assert rejected
-    cluster.model = cluster.model.with_action(f"retry@{rejected.hash}/1")
+    cluster.model = cluster.model.with_action(f"retry@{rejected[0].hash}/1")
     cluster.settle()
     assert cluster.true("Ready")
 
@@ -230,6 +231,105 @@ def test_a_claim_that_is_none_is_not_accepted() -> None:
     cluster = ToyCluster(make_model().with_spec(model={"uri": "pvc://A_B/model.onnx"})).settle()
     assert cluster.reason("Accepted") == "InvalidSpec"
     assert cluster.created == []
+
+
+def test_two_rejected_revisions_are_both_remembered() -> None:
+    cluster = ToyCluster(make_model()).settle()
+    stable = cluster.model.status.stable
+    cluster.pod_trouble = ObservedContainer("triton", False, False, 2, "CrashLoopBackOff", exit_code=1)
+    for size in (2, 4, 2):
+        cluster.model = cluster.model.with_spec(serving={"maxBatchSize": size})
+        cluster.settle()
+        assert cluster.reason("Ready") == "ContainerCrashed"
+    assert len(cluster.model.status.rejected) == 2
+    assert cluster.model.status.stable == stable
+    assert len([event for event in cluster.events if event.reason == "RevisionCreated"]) == 3
+
+
+def test_the_told_remedy_of_a_final_failure_is_tried() -> None:
+    cluster = ToyCluster(make_model().with_digest(), words=failing(naming.STAGE_OPTIMIZE, retriable=False, times=1))
+    cluster.settle()
+    assert cluster.true("Stalled")
+    more = {"job": {"resources": {"limits": {"memory": "4Gi"}}}}
+    cluster.model = cluster.model.with_spec(optimization=more)
+    cluster.settle()
+    assert cluster.true("Ready")
+
+
+def test_a_former_revision_keeps_its_pods_while_the_routes_cannot_be_moved() -> None:
+    cluster = ToyCluster(make_model()).settle()
+    first = cluster.model.status.stable
+    assert first
+    cluster.refuses = frozenset({"HTTPRoute"})
+    cluster.model = cluster.model.with_spec(serving={"maxBatchSize": 8})
+    for _ in range(60):
+        cluster.step()
+        cluster.now += timedelta(seconds=5)
+    assert cluster.replicas()[first.hash] == 1
+    assert not cluster.true("Ready")
+    assert cluster.reason("Ready") == "PermissionDenied"
+    cluster.refuses = frozenset()
+    cluster.settle()
+    assert cluster.true("Ready")
+    assert cluster.replicas()[first.hash] == 0
+
+
+def test_no_history_at_all_still_hands_over() -> None:
+    cluster = ToyCluster(make_model().with_spec(revisionHistoryLimit=0)).settle()
+    for size in (2, 4):
+        cluster.model = cluster.model.with_spec(serving={"maxBatchSize": size})
+        cluster.settle()
+    assert len(cluster.replicas()) == 1
+    assert cluster.model.status.history == ()
+
+
+def test_a_long_outage_rejects_nothing() -> None:
+    cluster = ToyCluster(make_model())
+    while cluster.model.status.candidate is None:
+        cluster.step()
+    cluster.now += timedelta(hours=2)
+    cluster.settle()
+    assert cluster.true("Ready")
+
+
+def test_a_model_that_waited_at_zero_replicas_starts_when_it_is_scaled() -> None:
+    cluster = ToyCluster(make_model().with_replicas(0)).settle()
+    assert cluster.reason("Ready") == "ScaledToZero"
+    cluster.now += timedelta(hours=2)
+    cluster.model = cluster.model.with_replicas(2)
+    cluster.settle()
+    assert cluster.true("Ready")
+    assert list(cluster.replicas().values()) == [2]
+
+
+def test_ready_does_not_claim_a_gateway_that_the_cluster_cannot_have() -> None:
+    cluster = ToyCluster(make_model(), gateway_api=False).settle()
+    assert cluster.reason("Ready") == "RouteNotAccepted"
+    assert cluster.true("Available")
+
+
+def test_an_evicted_pod_that_lies_about_is_no_trouble() -> None:
+    cluster = ToyCluster(make_model()).settle()
+    stable = cluster.model.status.stable
+    assert stable
+    ended = ObservedContainer("triton", False, False, 2, exit_code=137)
+    cluster.pods.append(
+        ObservedPod("old", "u", naming.STAGE_SERVE, stable.hash, "", "Failed", False, False, "", (ended,))
+    )
+    snapshot = cluster.snapshot()
+    plan = decide(snapshot, cluster.now)
+    assert plan.status == cluster.model.observed().status_json
+
+
+def test_a_changed_store_login_is_a_new_revision() -> None:
+    cluster = ToyCluster(make_model()).settle()
+    first = cluster.model.status.stable
+    store = {"uri": "oci://registry.example/modelwright", "secretRef": {"name": "new-login"}}
+    cluster.policies = (make_policy(optimization={"artifactStore": store}),)
+    cluster.settle()
+    assert first and cluster.model.status.stable
+    assert cluster.model.status.stable.hash != first.hash
+    assert cluster.model.status.stable.template["storeSecret"] == "new-login"
 
 
 def test_suspend_scales_everything_to_zero_and_back() -> None:

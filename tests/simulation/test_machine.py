@@ -77,7 +77,7 @@ class Line(RuleBasedStateMachine):
     def user_retries(self) -> None:
         self.tokens += 1
         status = self.cluster.model.status
-        subject = status.rejected.hash if status.rejected else "nothing"
+        subject = status.rejected[0].hash if status.rejected else "nothing"
         if status.attempt:
             subject = status.attempt.work.rpartition("-")[2]
         self.cluster.model = self.cluster.model.with_action(f"retry@{subject}/{self.tokens}")
@@ -88,6 +88,14 @@ class Line(RuleBasedStateMachine):
         keys = sorted(self.cluster.children)
         kind, name = keys[index % len(keys)]
         self.cluster.lose(kind, name)
+
+    @rule(kinds=st.sets(st.sampled_from(["HTTPRoute", "Service", "Deployment", "ConfigMap", "Job"])))
+    def the_server_refuses(self, kinds: set[str]) -> None:
+        self.cluster.refuses = frozenset(kinds)
+
+    @rule(served=st.booleans())
+    def the_gateway_api_comes_and_goes(self, served: bool) -> None:
+        self.cluster.gateway_api = served
 
     @rule(seconds=st.sampled_from([1, 20, 700]))
     def time_passes(self, seconds: int) -> None:
@@ -109,11 +117,12 @@ class Line(RuleBasedStateMachine):
             return
         assert status.stable
         assert status.candidate is None
+        assert set(self.cluster.leads.values()) <= {status.stable.hash}
 
     @invariant()
     def every_kept_deployment_has_a_role(self) -> None:
         status = self.cluster.model.status
-        named = (status.stable, status.candidate, status.rejected, *status.history)
+        named = (status.stable, status.candidate, *status.rejected, *status.history)
         kept = {revision.hash for revision in named if revision}
         running = {revision for revision, count in self.cluster.replicas().items() if count}
         just_left = len(running - kept)
@@ -121,11 +130,13 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def status_is_bounded(self) -> None:
-        assert len(self.cluster.model.status.history) <= self.cluster.model.spec.revision_history_limit
+        running = len([count for count in self.cluster.replicas().values() if count])
+        assert len(self.cluster.model.status.history) <= self.cluster.model.spec.revision_history_limit + running
 
     def teardown(self) -> None:
         """The world heals, a person retries what was given up: the model serves."""
         self.failure, self.cluster.pod_trouble = "none", None
+        self.cluster.refuses, self.cluster.gateway_api = frozenset(), True
         self.cluster.model = self.cluster.model.with_spec(suspend=False, replicas=1, serving={})
         self.cluster.settle(limit=200)
         self.user_retries()

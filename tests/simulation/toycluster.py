@@ -14,6 +14,7 @@ from modelwright.api.status import ModelStatus
 from modelwright.core.decide import decide
 from modelwright.core.plan import Action, Apply, Delete, Event, Plan, Scale
 from modelwright.core.snapshot import (
+    ApplyError,
     ObservedChild,
     ObservedContainer,
     ObservedDeployment,
@@ -50,6 +51,10 @@ class ToyCluster:
     writes: int = 0
     created: list[str] = field(default_factory=list[str])
     uid: int = 0
+    refused: tuple[ApplyError, ...] = ()
+    refuses: frozenset[str] = frozenset()
+    gateway_api: bool = True
+    leads: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     def snapshot(self) -> Snapshot:
         """What a pass would observe now."""
@@ -58,7 +63,8 @@ class ToyCluster:
             name: tuple(c for c in self.children.values() if isinstance(c, kind)) for name, kind in kinds.items()
         }
         groups["others"] = tuple(c for c in self.children.values() if type(c) is ObservedChild)
-        return make_snapshot(self.model, policies=self.policies, pods=tuple(self.pods), **groups)
+        made = make_snapshot(self.model, policies=self.policies, pods=tuple(self.pods), **groups)
+        return replace(made, images=replace(made.images, gateway_api=self.gateway_api), apply_errors=self.refused)
 
     def step(self) -> Plan:
         """One pass, carried out; then the world moves a little."""
@@ -82,8 +88,14 @@ class ToyCluster:
 
     def carry_out(self, plan: Plan) -> None:
         """What `cluster.apply` and `cluster.status` do."""
-        for action in () if plan.intent else plan.actions:
-            self.act(action)
+        if not plan.intent:
+            refused = [a for a in plan.actions if isinstance(a, Apply) and a.body["kind"] in self.refuses]
+            self.refused = tuple(
+                ApplyError(a.body["kind"], a.body["metadata"]["name"], forbidden=True, message="no") for a in refused
+            )
+            for action in plan.actions:
+                if action not in refused:
+                    self.act(action)
         if plan.status is not None and plan.status != self.model.observed().status_json:
             self.write_status(plan, plan.status)
         self.events += plan.events
@@ -105,13 +117,23 @@ class ToyCluster:
                 self.apply(dict(body))
             case Scale(name=name, replicas=replicas):
                 deployment = self.children["Deployment", name]
+                at_rest = self.model.spec.suspend or self.model.spec.replicas == 0
+                assert replicas or at_rest or not self.is_led_to(deployment), f"{name} to 0 while traffic leads to it"
                 self.children["Deployment", name] = replace(deployment, desired=replicas, settled=False)
             case Delete(kind=kind, name=name):
+                gone = self.children.get((kind, name))
+                if isinstance(gone, ObservedDeployment) and gone.desired:
+                    assert not self.is_led_to(gone), f"{name} deleted while traffic leads to it"
                 self.lose(kind, name)
+
+    def is_led_to(self, deployment: ObservedDeployment) -> bool:
+        """Whether the client Service or a route sends requests to the revision."""
+        return deployment.labels[naming.LABEL_REVISION] in self.leads.values()
 
     def lose(self, kind: str, name: str) -> None:
         """A child goes, and its pods with it."""
         gone = self.children.pop((kind, name), None)
+        self.leads.pop((kind, name), None)
         revision = gone.labels.get(naming.LABEL_REVISION) if gone and kind == "Deployment" else None
         self.pods = [pod for pod in self.pods if pod.job != name and (not revision or pod.revision != revision)]
 
@@ -139,6 +161,10 @@ class ToyCluster:
         if kind == "Deployment":
             made = replace(made, desired=known.desired if known else 1)
         self.children[key] = made
+        if "Route" in kind:
+            self.leads[key] = body["spec"]["rules"][0]["backendRefs"][0]["name"].rpartition("-r")[2]
+        elif kind == "Service" and meta["name"] == self.model.name:
+            self.leads[key] = body["spec"]["selector"][naming.LABEL_REVISION]
 
     def move(self) -> None:
         """Jobs end, pods start, routes are accepted."""

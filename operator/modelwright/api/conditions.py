@@ -105,6 +105,8 @@ class Reason(StrEnum):
     """The rows do not suffice to prove the bound."""
     PERFORMANCE_GATE_FAILED = "PerformanceGateFailed"
     """The gain of speed is below the bound."""
+    MEASUREMENT_UNRELIABLE = "MeasurementUnreliable"
+    """The machine was too noisy to judge the bound on speed; it is tried again."""
     OPTIMIZER_OUT_OF_MEMORY = "OptimizerOutOfMemory"
     """The Job exceeded its memory limit."""
     JOB_DEADLINE_EXCEEDED = "JobDeadlineExceeded"

@@ -87,10 +87,25 @@ class RevisionStatus(ApiModel):
     )
 
 
+class RejectedStatus(ApiModel):
+    """A revision that was given up. It is not started again until a `retry` names it."""
+
+    hash: str = field("Hash of the revision.", example="1a2b3c4d")
+    artifact: str = field("Digest of its artifact.", default="", example="sha256:…")
+    reason: str = field("One word for why.", example="ModelLoadFailed")
+    message: str = field("What was observed, and what to do.", default="", example="Triton refused the model: …")
+    since: str = field("When it was given up.", default="", example="2026-01-01T00:00:00Z")
+
+
 class AttemptStatus(ApiModel):
     """Retries of a Job that failed for a passing reason."""
 
     work: str = field("Stage and key of the work that failed.", example="resolve-5f2c1a2b")
+    terms: str = field(
+        "Hash of how the Job was run (resources, placement, Secret): another one is worth another attempt.",
+        default="",
+        example="5f2c…",
+    )
     count: int = field("Attempts that failed.", example=2)
     retry_at: str = field(
         "When the next attempt starts; empty if another one is pointless.",
@@ -150,7 +165,12 @@ class ModelStatus(ApiModel):
     stable: RevisionStatus | None = field("The revision that gets the traffic.", default=None, example={})
     candidate: RevisionStatus | None = field("The revision that is to take over.", default=None, example={})
     history: tuple[RevisionStatus, ...] = field("Former revisions, newest first.", default=(), example=[])
-    rejected: RevisionStatus | None = field("The last revision that was given up.", default=None, example={})
+    rejected: tuple[RejectedStatus, ...] = field("Revisions that were given up, newest first.", default=(), example=[])
+    traffic_since: str = field(
+        "Since when Service and routes lead to the stable revision; empty while they do not.",
+        default="",
+        example="2026-01-01T00:00:00Z",
+    )
     attempt: AttemptStatus | None = field("Retries of the Job at work.", default=None, example={})
     failure: FailureStatus | None = field("The cause of the trouble.", default=None, example={})
     last_action: ActionStatus | None = field("The last action asked for.", default=None, example={})

@@ -1,14 +1,18 @@
-"""The common shape of every message: camelCase JSON, unknown fields refused."""
+"""The common shape of every message: camelCase JSON, unknown fields passed over."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 
 class Message(BaseModel):
-    """A frozen message. Both sides are of one release, so an unknown field is a bug and is refused."""
+    """A frozen message.
+
+    Who reads may be older than who wrote: a pod's image is pinned, an operator may be rolled back. So what a later
+    release adds is passed over.
+    """
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", protected_namespaces=()
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", protected_namespaces=()
     )
 
     def to_json(self) -> str:

@@ -34,12 +34,16 @@ def taken(snapshot: Snapshot, now: datetime) -> Snapshot:
     request = _parsed(token)
     if request is None or request.verb != RETRY:
         return _noted(snapshot, token, "Refused: write retry@<revision or work>/<token>", now)
-    if status.rejected and status.rejected.hash == request.subject:
-        return _noted(_with(snapshot, rejected=None), token, "Done", now)
+    kept = tuple(rejected for rejected in status.rejected if rejected.hash != request.subject)
+    if kept != status.rejected:
+        return _noted(_with(snapshot, rejected=kept), token, "Done", now)
     if status.attempt and status.attempt.work.rpartition("-")[2] == request.subject:
         attempt: AttemptStatus = status.attempt.model_copy(update={"retry_at": times.stamp(now)})
         return _noted(_with(snapshot, attempt=attempt), token, "Done", now)
-    return _noted(snapshot, token, f"Refused: nothing rejected or failed is named {request.subject}", now)
+    named = [rejected.hash for rejected in status.rejected]
+    named += [status.attempt.work.rpartition("-")[2]] if status.attempt else []
+    known = f"; there is {', '.join(named)}" if named else ""
+    return _noted(snapshot, token, f"Refused: nothing rejected or failed is named {request.subject}{known}", now)
 
 
 def _parsed(token: str) -> Request | None:

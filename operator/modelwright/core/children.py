@@ -1,14 +1,13 @@
 """From roles to children: what to apply, scale and delete so that the cluster follows the roles in status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from modelwright import naming
 from modelwright.api.model import ModelSpec
 from modelwright.api.status import RevisionStatus
-from modelwright.core import times
+from modelwright.core import times, traffic
 from modelwright.core.jobs import owner
 from modelwright.core.plan import Action, Apply, Delete, Scale
 from modelwright.core.resolve import Resolved
@@ -17,13 +16,14 @@ from modelwright.core.snapshot import ObservedChild, Snapshot
 from modelwright.render.configmap import render_configmap
 from modelwright.render.deployment import render_deployment
 from modelwright.render.revision import Revision
-from modelwright.render.route import FULL_WEIGHT, Slot, render_grpc_route, render_http_route
-from modelwright.render.service import render_client_service, render_revision_service
-from modelwright.render.stamp import hash_of, stamped
+from modelwright.render.service import render_revision_service
+from modelwright.render.stamp import stamped
 
-Body = Mapping[str, Any]
 HANDOVER_SECONDS = 10.0
-"""A former stable revision keeps its pods this long after the routes follow: proxies learn of it a moment later."""
+"""Former revisions keep their pods this long after traffic leads to stable: proxies learn of it a moment later."""
+
+LOOK_AGAIN_SECONDS = 15.0
+"""A Gateway that does not follow is watched; this is for the event that was lost."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,6 @@ class Children:
 
     actions: tuple[Action, ...]
     requeue_after: float | None = None
-
-
-@dataclass(frozen=True)
-class RouteLag:
-    """Why the routes do not lead to stable yet. `refused`: a Gateway looked at one and did not take it."""
-
-    message: str
-    refused: bool = False
 
 
 def follow(
@@ -58,27 +50,13 @@ def follow(
     applies = [
         *_revision_applies(snapshot, roles.stable),
         *_revision_applies(snapshot, roles.candidate),
-        *_traffic_applies(snapshot, roles.stable, resolved),
+        *traffic.applies(snapshot, roles.stable, resolved),
     ]
     scales, wait = _scales(snapshot, spec, roles, now)
     deletes = [*_unwanted_jobs(snapshot, set(jobs)), *_unwanted_revisions(snapshot, roles)]
     if resolved and not resolved.parent_refs:
         deletes += [Delete(route.kind, route.name, route.uid) for route in snapshot.routes]
     return Children((*applies, *scales, *deletes), wait)
-
-
-def routes_lag(snapshot: Snapshot, resolved: Resolved | None) -> RouteLag | None:
-    """What the routes still miss on their way to stable; None if its Gateways took every one of them."""
-    if resolved is None or not resolved.parent_refs or not snapshot.images.gateway_api:
-        return None
-    if any(True for _ in _traffic_applies(snapshot, snapshot.model.status.stable, resolved)):
-        return RouteLag("the routes are being moved")
-    for route in snapshot.routes:
-        if not route.current:
-            return RouteLag(f"{route.kind} {route.name} waits for its Gateway")
-        if not route.accepted:
-            return RouteLag(f"{route.kind} {route.name}: {route.message or 'no Gateway accepted it'}", refused=True)
-    return None
 
 
 def _revision_applies(snapshot: Snapshot, revision: RevisionStatus | None) -> Iterable[Apply]:
@@ -93,42 +71,16 @@ def _revision_applies(snapshot: Snapshot, revision: RevisionStatus | None) -> It
     if deployment is None or deployment.drifted:
         body = render_deployment(model, rendered, operator_image=snapshot.images.operator)
         yield Apply(stamped(body))
-    yield from _changed(snapshot, render_revision_service(model, revision.hash))
-
-
-def _traffic_applies(snapshot: Snapshot, stable: RevisionStatus | None, resolved: Resolved | None) -> Iterable[Apply]:
-    """The client Service and the routes, pointing at stable."""
-    if stable is None:
-        return
-    model = owner(snapshot.model)
-    yield from _changed(snapshot, render_client_service(model, stable.hash))
-    if resolved is None or not resolved.parent_refs or not snapshot.images.gateway_api:
-        return
-    slots = (Slot(stable.hash, FULL_WEIGHT),)
-    yield from _changed(snapshot, render_http_route(model, resolved.parent_refs, resolved.hostnames, slots))
-    yield from _changed(snapshot, render_grpc_route(model, resolved.parent_refs, resolved.grpc_hostnames, slots))
-
-
-def _changed(snapshot: Snapshot, body: Body) -> Iterable[Apply]:
-    """An Apply if the child is missing, was rendered otherwise, or was changed by somebody."""
-    observed = snapshot.child(body["kind"], body["metadata"]["name"])
-    if observed is None or observed.drifted or observed.applied_hash != hash_of(body):
-        yield Apply(stamped(body))
+    yield from traffic.changed(snapshot, render_revision_service(model, revision.hash))
 
 
 def _scales(snapshot: Snapshot, spec: ModelSpec, roles: Roles, now: datetime) -> tuple[list[Scale], float | None]:
     """Replicas by role: stable and candidate as the spec says, all others 0 once nobody is sent to them."""
-    wanted: dict[str, int] = {}
-    wait: float | None = None
-    for revision in (roles.stable, roles.candidate):
-        if revision:
-            wanted[revision.hash] = 0 if spec.suspend else spec.replicas
-    for revision in (*roles.history, *([roles.rejected] if roles.rejected else [])):
-        wanted.setdefault(revision.hash, 0)
-    if roles.history and not spec.suspend:
-        wait = _handover(snapshot, roles.history[0], now)
-        if wait is not None:
-            wanted.pop(roles.history[0].hash, None)
+    wanted = {rejected.hash: 0 for rejected in roles.rejected}
+    wait = None if spec.suspend else _handover(snapshot, roles, now)
+    if wait is None:
+        wanted |= {former.hash: 0 for former in roles.history}
+    wanted |= {r.hash: 0 if spec.suspend else spec.replicas for r in (roles.stable, roles.candidate) if r}
     scales: list[Scale] = []
     for revision, replicas in wanted.items():
         deployment = deployment_of(snapshot, revision)
@@ -137,16 +89,15 @@ def _scales(snapshot: Snapshot, spec: ModelSpec, roles: Roles, now: datetime) ->
     return scales, wait
 
 
-def _handover(snapshot: Snapshot, former: RevisionStatus, now: datetime) -> float | None:
-    """Seconds for which the former stable revision must keep its pods; None if it need not."""
-    deployment = deployment_of(snapshot, former.hash)
-    if deployment is None or deployment.desired == 0:
+def _handover(snapshot: Snapshot, roles: Roles, now: datetime) -> float | None:
+    """Seconds for which former revisions must keep their pods; None if they need not."""
+    found = (deployment_of(snapshot, former.hash) for former in roles.history)
+    if not any(deployment and deployment.desired for deployment in found):
         return None
-    due = times.seconds_until(times.after(former.since, HANDOVER_SECONDS), now)
-    followed = all(route.current and route.accepted for route in snapshot.routes)
-    if due == 0 and followed:
-        return None
-    return max(due, 1.0)
+    moved = times.after(snapshot.model.status.traffic_since, HANDOVER_SECONDS)
+    if moved is None:
+        return LOOK_AGAIN_SECONDS
+    return times.seconds_until(moved, now) or None
 
 
 def _unwanted_jobs(snapshot: Snapshot, wanted: set[str]) -> Iterable[Delete]:

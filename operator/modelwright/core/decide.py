@@ -96,7 +96,7 @@ def _deadlines(snapshot: Snapshot, line: Line, now: datetime) -> Iterable[float 
             yield times.seconds_until(times.parsed(step.attempt.retry_at), now)
     candidate = snapshot.model.status.candidate
     if candidate and line.spec and not line.spec.suspend:
-        yield times.seconds_until(roles.deadline(line.spec, candidate), now) or 1.0
+        yield times.seconds_until(roles.deadline(snapshot, line.spec, candidate), now) or None
 
 
 def _steps(line: Line) -> list[Step]:

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from modelwright import naming
 from modelwright.api.conditions import Finding, Reason, reason_of
-from modelwright.api.model import ModelSpec
+from modelwright.api.model import ModelSpec, Serving
 from modelwright.api.status import FiguresStatus, OptimizationStatus, QualityStatus, SourceStatus
 from modelwright.contract import digest, words
 from modelwright.contract.artifact import Recommendation
@@ -14,6 +14,8 @@ from modelwright.contract.result import Figures, OptimizeResult
 from modelwright.core.resolve import Resolved
 from modelwright.core.source import fetching
 from modelwright.core.work import Work
+from modelwright.errors import InputError
+from modelwright.render.triton import render_config
 
 NOT_WORK = {"job", "pool"}
 """Fields of `spec.optimization` that change where the Job runs, not what it finds."""
@@ -32,7 +34,6 @@ def inputs_hash(spec: ModelSpec, resolved: Resolved, source: SourceStatus) -> st
             "optimization": asked,
             "hardware": resolved.optimization_pool.hardware_class,
             "image": resolved.pool.image,
-            "model": resolved.model_name,
             "store": resolved.store.model_dump(mode="json"),
         }
     )
@@ -48,9 +49,15 @@ def known(previous: OptimizationStatus | None, inputs: str) -> OptimizationStatu
     return previous if previous and previous.inputs_hash == inputs else None
 
 
-def work(work_key: str) -> Work:
-    """The optimize Job's work."""
-    return Work(naming.STAGE_OPTIMIZE, work_key, Reason.OPTIMIZATION_FAILED)
+def work(spec: ModelSpec, resolved: Resolved, work_key: str) -> Work:
+    """The optimize Job's work, and the terms on which it is run: what the remedy of a failure may change."""
+    pool, storage = resolved.optimization_pool, spec.model.storage
+    terms = {
+        "job": spec.optimization.job.model_dump(mode="json", exclude_defaults=True),
+        "pool": pool.model_dump(mode="json", exclude_defaults=True),
+        "secret": storage.model_dump(mode="json") if storage else None,
+    }
+    return Work(naming.STAGE_OPTIMIZE, work_key, Reason.OPTIMIZATION_FAILED, digest.short(digest.of_json(terms)))
 
 
 def request(spec: ModelSpec, resolved: Resolved, source: SourceStatus, work_key: str) -> OptimizeRequest:
@@ -80,6 +87,11 @@ def answered(message: str, work_key: str, inputs: str) -> OptimizationStatus | F
         return Finding(reason, result.failure.message, result.failure.hint, terminal=not result.failure.retriable)
     if result.digest is None or result.recommendation is None or result.outcome is None:
         return Finding(Reason.OPTIMIZATION_FAILED, "the optimize Job named no artifact.")
+    try:
+        # What cannot be rendered must not be remembered: every later pass would stumble over it.
+        render_config("probe", result.recommendation, Serving())
+    except InputError as error:
+        return Finding(reason_of(error.reason, Reason.INVALID_MODEL), error.message, error.hint)
     return _status(result, result.digest, result.recommendation, work_key, inputs)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from modelwright.api.conditions import Condition, ConditionType, Finding, Reason
-from modelwright.core import children
+from modelwright.api.conditions import Condition, ConditionType, Finding, Reason, reason_of
+from modelwright.core import traffic
 from modelwright.core.conditions import View, of_finding, of_step
 from modelwright.core.line import Line
 from modelwright.core.roles import deployment_of, is_ready
@@ -31,7 +31,7 @@ def views(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, Condi
     if line.unservable:
         made[ConditionType.DEPLOYED] = of_finding(ConditionType.DEPLOYED, line.unservable)
     elif line.spec and line.target:
-        made[ConditionType.DEPLOYED] = _deployed(snapshot, line, previous)
+        made[ConditionType.DEPLOYED] = _deployed(snapshot, line)
     for kind in ORDER:
         if kind not in made:
             made[kind] = _not_reached(kind, line, previous)
@@ -62,17 +62,16 @@ def _refusal(refused: ApplyError) -> Finding:
     return Finding(Reason.OBJECT_REJECTED, f"{where}: {refused.message}", terminal=False)
 
 
-def _deployed(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, Condition]) -> View:
+def _deployed(snapshot: Snapshot, line: Line) -> View:
     """Whether the revision asked for has the traffic and answers."""
     kind, roles = ConditionType.DEPLOYED, line.turn.roles
     found = line.turn.trouble
     if found:
         return of_finding(kind, found.finding)
-    if roles.rejected and roles.rejected.hash == line.target:
-        before = previous.get(kind)
-        message = before.message if before and before.status == "False" else f"revision {line.target} was given up"
-        reason = before.reason if before and before.status == "False" else Reason.PROGRESS_DEADLINE_EXCEEDED
-        return View(kind, "False", reason, message, terminal=True)
+    rejected = roles.rejection(line.target)
+    if rejected:
+        reason = reason_of(rejected.reason, Reason.PROGRESS_DEADLINE_EXCEEDED)
+        return View(kind, "False", reason, rejected.message, terminal=True)
     replicas = line.spec.replicas if line.spec else 0
     if replicas == 0:
         return View(kind, "False", Reason.SCALED_TO_ZERO, "spec.replicas is 0", terminal=False)
@@ -82,7 +81,7 @@ def _deployed(snapshot: Snapshot, line: Line, previous: Mapping[ConditionType, C
     stable = snapshot.model.status.stable
     if stable is None or stable.hash != line.target or not is_ready(deployment, replicas):
         return View(kind, "Unknown", Reason.DEPLOYING, text)
-    lag = children.routes_lag(snapshot, line.resolved)
+    lag = traffic.lag(snapshot, line.resolved)
     if lag:
         reason = Reason.ROUTE_NOT_ACCEPTED if lag.refused else Reason.DEPLOYING
         return View(kind, "False" if lag.refused else "Unknown", reason, lag.message)

@@ -36,7 +36,8 @@ def known(spec: ModelSpec, previous: SourceStatus | None) -> SourceStatus | None
 
 def work(spec: ModelSpec) -> Work:
     """The resolve Job's work."""
-    return Work(naming.STAGE_RESOLVE, inputs_hash(spec), Reason.RESOLVE_FAILED)
+    terms = digest.of_json({"account": spec.optimization.job.service_account_name})
+    return Work(naming.STAGE_RESOLVE, inputs_hash(spec), Reason.RESOLVE_FAILED, digest.short(terms))
 
 
 def request(spec: ModelSpec, resolved: Resolved) -> ResolveRequest:

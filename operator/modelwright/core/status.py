@@ -7,7 +7,7 @@ from typing import Any
 
 from modelwright import naming
 from modelwright.api.status import FailureStatus, ModelStatus
-from modelwright.core import conditions, events, readiness, times
+from modelwright.core import conditions, events, readiness, times, traffic
 from modelwright.core.line import Line
 from modelwright.core.plan import Event
 from modelwright.core.roles import Roles, deployment_of
@@ -49,6 +49,7 @@ def compose(snapshot: Snapshot, before: ObservedModel, line: Line, now: datetime
             "candidate": turn_roles.candidate,
             "history": turn_roles.history,
             "rejected": turn_roles.rejected,
+            "traffic_since": _traffic_since(snapshot, line, now),
             "attempt": _attempt(line, old),
             "failure": _failure(snapshot, line, now),
             "url": _url(snapshot, line),
@@ -84,6 +85,16 @@ def _scale(snapshot: Snapshot, roles: Roles) -> dict[str, Any]:
         "ready_replicas": deployment.available if deployment else 0,
         "selector": labels,
     }
+
+
+def _traffic_since(snapshot: Snapshot, line: Line, now: datetime) -> str:
+    """Since when every client reaches stable; what is not looked at (a refused spec) stands."""
+    old, stable = snapshot.model.status, line.turn.roles.stable
+    if stable is None or old.stable is None or stable.hash != old.stable.hash:
+        return ""
+    if line.resolved is None:
+        return old.traffic_since
+    return "" if traffic.lag(snapshot, line.resolved) else old.traffic_since or times.stamp(now)
 
 
 def _url(snapshot: Snapshot, line: Line) -> str | None:
@@ -130,6 +141,5 @@ def _stage_trouble(line: Line) -> tuple[str, Trouble] | None:
 def _stands(line: Line, snapshot: Snapshot) -> bool:
     """Whether a remembered failure is still what keeps the model from being ready."""
     waiting = any(step and step.state == "waiting" for step in (line.source_step, line.optimize_step))
-    rejected = line.turn.roles.rejected
-    given_up = rejected is not None and rejected.hash == line.target
+    given_up = line.turn.roles.rejection(line.target) is not None
     return waiting or given_up or bool(line.refused and snapshot.model.status.failure)

@@ -71,7 +71,7 @@ def optimize(
     """The artifact of this source under this spec."""
     inputs = optimization.inputs_hash(spec, resolved, found)
     key = optimization.key(inputs, snapshot.images.optimizer)
-    todo = optimization.work(key)
+    todo = optimization.work(spec, resolved, key)
     known = optimization.known(snapshot.model.status.optimization, inputs)
     if known:
         return _optimized(known, _current(todo, snapshot)), known

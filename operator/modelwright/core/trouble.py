@@ -50,8 +50,12 @@ Cause = Callable[[ObservedPod, ObservedContainer], Finding | None]
 
 
 def of_pods(pods: Iterable[ObservedPod]) -> Trouble | None:
-    """The most telling trouble of any of the pods; None if all is well or still starting."""
-    pods = sorted((pod for pod in pods if not pod.deleting), key=lambda pod: pod.name)
+    """The most telling trouble of any of the pods; None if all is well or still starting.
+
+    Serving pods that are going, or were evicted and lie about, are no trouble: others take their place. A Job has
+    only the one, and at its deadline that one is going.
+    """
+    pods = sorted((pod for pod in pods if pod.job or _is_current(pod)), key=lambda pod: pod.name)
     for cause in CAUSES:
         for pod in pods:
             for container in pod.containers:
@@ -59,6 +63,10 @@ def of_pods(pods: Iterable[ObservedPod]) -> Trouble | None:
                 if finding:
                     return _seen(finding, pod, container)
     return next((_unschedulable(pod) for pod in pods if pod.unschedulable), None)
+
+
+def _is_current(pod: ObservedPod) -> bool:
+    return not pod.deleting and pod.phase not in {"Failed", "Succeeded"}
 
 
 def said_failure(pod: ObservedPod, container: ObservedContainer) -> Finding | None:

@@ -19,6 +19,7 @@ from modelwright.core.trouble import Trouble
 FIRST_BACKOFF_SECONDS = 15.0
 LONGEST_BACKOFF_SECONDS = 600.0
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+NEVER_STARTED = {Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE, Reason.CONTAINER_CONFIG_ERROR}
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,14 @@ class Work:
         stage: `naming.STAGE_RESOLVE` or `naming.STAGE_OPTIMIZE`.
         key: Digest that is the same for the same work.
         unanswered: Reason to give if the Job ends without a word.
+        terms: Hash of how the Job is run. A failure under other terms (less memory, another Secret) is no reason not
+            to try again.
     """
 
     stage: str
     key: str
     unanswered: Reason
+    terms: str = ""
 
     @property
     def identity(self) -> str:
@@ -94,7 +98,7 @@ def progress(work: Work, snapshot: Snapshot, now: datetime) -> Progress:
     count = attempt.count if attempt else 0
     name = work.job_name(snapshot.model.name, count)
     job = next((job for job in snapshot.jobs if job.name == name), None)
-    if job is None and attempt:
+    if job is None and attempt and attempt.terms == work.terms:
         until = times.parsed(attempt.retry_at)
         if until is None or until > now:
             return Remembered(work.job_name(snapshot.model.name, count - 1), until)
@@ -102,10 +106,10 @@ def progress(work: Work, snapshot: Snapshot, now: datetime) -> Progress:
         return Start(name)
     pods = tuple(pod for pod in snapshot.pods if pod.job == name)
     if job.failed:
-        return _failed(work, job, pods, count, now)
+        return _failed(work, snapshot, job, count, now)
     if job.succeeded:
         message = _last_words(pods)
-        return Done(name, message) if message else _failed(work, job, pods, count, now)
+        return Done(name, message) if message else _failed(work, snapshot, job, count, now)
     return Running(name, trouble.of_pods(pods))
 
 
@@ -119,7 +123,7 @@ def next_attempt(work: Work, count: int, now: datetime, *, retriable: bool) -> A
     """What to remember after attempt number `count` (from 0) failed: exponential back-off, capped."""
     backoff = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**count)
     retry_at = times.stamp(now + timedelta(seconds=backoff)) if retriable else ""
-    return AttemptStatus(work=work.identity, count=count + 1, retry_at=retry_at)
+    return AttemptStatus(work=work.identity, terms=work.terms, count=count + 1, retry_at=retry_at)
 
 
 def refuse(work: Work, snapshot: Snapshot, job: str, finding: Finding, now: datetime) -> Failed:
@@ -129,15 +133,16 @@ def refuse(work: Work, snapshot: Snapshot, job: str, finding: Finding, now: date
     return Failed(job, Trouble(finding), next_attempt(work, count, now, retriable=not finding.terminal))
 
 
-def _failed(work: Work, job: ObservedJob, pods: tuple[ObservedPod, ...], count: int, now: datetime) -> Failed:
-    found = _cause(work, job, pods)
+def _failed(work: Work, snapshot: Snapshot, job: ObservedJob, count: int, now: datetime) -> Failed:
+    found = _cause(work, snapshot, job)
     return Failed(job.name, found, next_attempt(work, count, now, retriable=not found.finding.terminal))
 
 
-def _cause(work: Work, job: ObservedJob, pods: tuple[ObservedPod, ...]) -> Trouble:
+def _cause(work: Work, snapshot: Snapshot, job: ObservedJob) -> Trouble:
     """Why the Job failed: its deadline, its own words, the kernel, or nothing that anyone knows."""
+    pods = tuple(pod for pod in snapshot.pods if pod.job == job.name)
     if job.failed_reason == DEADLINE_EXCEEDED:
-        return Trouble(_deadline(work, trouble.of_pods(pods)))
+        return Trouble(_deadline(work, trouble.of_pods(pods) or _remembered_trouble(work, snapshot)))
     said = _said(pods)
     if said:
         return said
@@ -182,17 +187,26 @@ def said_finding(container: ObservedContainer) -> Finding | None:
 
 
 def _deadline(work: Work, seen: Trouble | None) -> Finding:
-    """A Job past its deadline; what kept its pod from starting says more than the clock."""
-    if seen and seen.pod and seen.finding.reason in {Reason.IMAGE_PULL_FAILED, Reason.UNSCHEDULABLE}:
+    """A Job past its deadline; what kept its pod from starting says more than the clock, and may pass."""
+    if seen and seen.finding.reason in NEVER_STARTED:
         return seen.finding
-    return Finding(
-        Reason.JOB_DEADLINE_EXCEEDED,
-        f"the {work.stage} Job exceeded its deadline.",
+    optimizing = work.stage == naming.STAGE_OPTIMIZE
+    hint = (
         "Raise spec.optimization.job.activeDeadlineSeconds or lower spec.optimization.budget.maxDuration."
-        if work.stage == naming.STAGE_OPTIMIZE
-        else "Check that the source answers.",
-        terminal=work.stage == naming.STAGE_OPTIMIZE,
+        if optimizing
+        else "Check that the source answers."
     )
+    message = f"the {work.stage} Job exceeded its deadline."
+    return Finding(Reason.JOB_DEADLINE_EXCEEDED, message, hint, terminal=optimizing)
+
+
+def _remembered_trouble(work: Work, snapshot: Snapshot) -> Trouble | None:
+    """What status says of this stage: at its deadline a Job's pod is gone before it can be asked."""
+    failure = snapshot.model.status.failure
+    if failure is None or failure.stage != work.stage:
+        return None
+    reason = reason_of(failure.reason, work.unanswered)
+    return Trouble(Finding(reason, failure.message, failure.hint, terminal=False), failure.pod, failure.container)
 
 
 def _last_words(pods: tuple[ObservedPod, ...]) -> str:

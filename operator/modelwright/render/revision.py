@@ -89,6 +89,8 @@ class Revision:
             "model": self.model_name,
             "artifact": self.artifact,
             "serving": self.serving.model_dump(mode="json", exclude={"pool"}, exclude_defaults=True),
+            "store": self.store.model_dump(mode="json"),
+            "secret": self.store_secret.name if self.store_secret else None,
             "pool": self.pool.model_dump(
                 mode="json", exclude={"price_per_hour", "hardware_class"}, exclude_defaults=True
             ),

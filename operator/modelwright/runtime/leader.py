@@ -71,6 +71,8 @@ class Leader:
         self._seen = ("", "")
         self._seen_at = 0.0
         self._renewed_at = float("-inf")
+        self._writing = asyncio.Lock()
+        self._given_back = False
 
     def holds(self) -> bool:
         """Whether the Lease is certainly still ours: the fence of every write."""
@@ -89,13 +91,15 @@ class Leader:
             await asyncio.sleep(self._terms.every)
 
     async def keep(self) -> None:
-        """Renew until that fails for too long.
+        """Renew until it is given back.
 
         Raises:
-            LeaseLost: Always, in the end.
+            LeaseLost: It could not be renewed for too long, or is another's.
         """
         while True:
             await asyncio.sleep(self._terms.every)
+            if self._given_back:
+                return
             try:
                 async with asyncio.timeout(max(0.0, self._renewed_at + self._terms.renew_within - self._clock())):
                     if not await self._renew():
@@ -109,11 +113,13 @@ class Leader:
         """Give the Lease back, so that a successor need not wait for it to expire."""
         if not self.holds():
             return
+        self._given_back = True
         self._renewed_at = float("-inf")
-        spec = {**self._lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
         try:
-            async with asyncio.timeout(self._terms.every):
-                await self._put(spec)
+            # A renewal that is under way ends first: its answer is what is replaced here.
+            async with asyncio.timeout(self._terms.every), self._writing:
+                free = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._time()}
+                await self._put({**self._lease["spec"], **free})
         except (ClusterError, TimeoutError) as error:
             log.warning("the Lease could not be given back: %s", error)
 
@@ -166,6 +172,10 @@ class Leader:
 
     async def _renew(self) -> bool:
         """Write a new time; False if the Lease is another's."""
+        async with self._writing:
+            return self._given_back or await self._renewed()
+
+    async def _renewed(self) -> bool:
         began = self._clock()
         try:
             await self._put({**self._lease["spec"], "renewTime": self._time()})
@@ -175,7 +185,8 @@ class Leader:
                 self._renewed_at = float("-inf")
                 return False
             await self._put({**self._lease["spec"], "renewTime": self._time()})
-        self._renewed_at = began
+        if not self._given_back:
+            self._renewed_at = began
         return True
 
     async def _put(self, spec: dict[str, Any]) -> None:
