@@ -139,8 +139,9 @@ class Line(RuleBasedStateMachine):
         self.cluster.refuses, self.cluster.gateway_api = frozenset(), True
         self.cluster.model = self.cluster.model.with_spec(suspend=False, replicas=1, serving={})
         self.cluster.settle(limit=200)
-        self.user_retries()
-        self.cluster.settle(limit=200)
+        while self.cluster.model.status.rejected or self.cluster.model.status.attempt:
+            self.user_retries()
+            self.cluster.settle(limit=200)
         assert self.cluster.true("Ready"), self.cluster.model.status
         stable = self.cluster.model.status.stable
         assert stable
