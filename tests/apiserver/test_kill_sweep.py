@@ -1,7 +1,7 @@
 """The operator killed at a chosen write, before or after the server got it: the next one brings the line to its end."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,7 @@ SEED = 20240611
 MOMENTS: tuple[Moment, Moment] = ("before", "after")
 SLICE = 4
 """Kills in a normal run: about a tenth of the sweep."""
-MOST_WRITES = 24
-"""More than a life has; an armed write that never comes is a life that ended well before it."""
+Points = list[tuple[int, Moment]]
 
 
 @pytest.fixture
@@ -67,17 +66,17 @@ def sweep(
     namespace: str,
     kubelet: Kubelet,
     proxied: tuple[Proxy, OperatorProcess],
-    points: list[tuple[int, Moment]],
+    choose: Callable[[int], Points],
 ) -> None:
+    """Live once undisturbed, then once for each point that `choose` picks of so many writes."""
     proxy, process = proxied
     proxy.disarm()
     live(world, namespace, "reference", proxied)
     reference = list(proxy.writes)
     print(f"an undisturbed life: {len(reference)} writes")
     check(world, namespace, "reference", kubelet)
-    for at, moment in points:
-        point = at % len(reference)
-        name = f"k{at}-{moment}"
+    for point, moment in choose(len(reference)):
+        name = f"k{point}-{moment}"
         proxy.arm(point, moment, process.kill)
         starts = process.starts
         live(world, namespace, name, proxied)
@@ -95,13 +94,18 @@ def test_an_operator_killed_at_a_few_writes_loses_nothing(
     world: World, namespace: str, kubelet: Kubelet, proxied: tuple[Proxy, OperatorProcess]
 ) -> None:
     rng = random.Random(SEED)
-    points: list[tuple[int, Moment]] = [(at, rng.choice(MOMENTS)) for at in rng.sample(range(MOST_WRITES), SLICE)]
-    sweep(world, namespace, kubelet, proxied, points)
+
+    def few(writes: int) -> Points:
+        return [(at, rng.choice(MOMENTS)) for at in rng.sample(range(writes), SLICE)]
+
+    sweep(world, namespace, kubelet, proxied, few)
 
 
 @pytest.mark.soak
 def test_an_operator_killed_at_every_write_loses_nothing(
     world: World, namespace: str, kubelet: Kubelet, proxied: tuple[Proxy, OperatorProcess]
 ) -> None:
-    points: list[tuple[int, Moment]] = [(at, moment) for at in range(MOST_WRITES) for moment in MOMENTS]
-    sweep(world, namespace, kubelet, proxied, points)
+    def every(writes: int) -> Points:
+        return [(at, moment) for at in range(writes) for moment in MOMENTS]
+
+    sweep(world, namespace, kubelet, proxied, every)
