@@ -6,7 +6,7 @@ import pytest
 from modelwright.contract.request import QualityGate
 from modelwright.optimizer import bounds
 from modelwright.optimizer.gates import MAX_LOOKS, judge
-from modelwright.optimizer.metrics import Score
+from modelwright.optimizer.scores import Score
 
 GATE = QualityGate(max_drop=0.01, confidence=0.95)
 

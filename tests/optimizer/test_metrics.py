@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from modelwright.errors import InputError
-from modelwright.optimizer import metrics, ranking
+from modelwright.optimizer import metrics, ranking, scores
 from modelwright.optimizer.graph import untyped
-from modelwright.optimizer.metrics import Score, Truth
+from modelwright.optimizer.metrics import Truth
+from modelwright.optimizer.scores import Score
 
 sklearn: Any = untyped("sklearn.metrics")
 RANDOM = np.random.default_rng(7)
@@ -98,3 +99,21 @@ class TestChoice:
     def test_ranking_needs_groups(self) -> None:
         with pytest.raises(InputError, match="groups"):
             metrics.choose("ndcg@10", truth(np.arange(4)))
+
+
+def test_the_auc_of_few_groups_of_many_rows_is_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, values = RANDOM.integers(0, 2, 600).astype(float), RANDOM.standard_normal(600)
+    score = Score("auc", values, labels, np.repeat(np.arange(6), 100))
+    weights = RANDOM.integers(0, 3, (50, 6)).astype(float)
+    whole = score.value(weights)
+    seen: list[int] = []
+    inner = scores.area
+
+    def watched(one: Any, two: Any, part: Any) -> Any:
+        seen.append(part.size)
+        return inner(one, two, part)
+
+    monkeypatch.setattr(scores, "area", watched)
+    monkeypatch.setattr(scores, "CELLS", 6000)
+    assert score.value(weights) == pytest.approx(whole)
+    assert max(seen) <= 6000

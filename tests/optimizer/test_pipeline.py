@@ -102,6 +102,24 @@ class TestOutcomes:
         assert not result.summary.reliable
         assert result.summary.aa_ratio == pytest.approx(1.3)
 
+    def test_a_gain_that_the_baseline_has_over_itself_is_none(self, desk: Desk) -> None:
+        table = {"@": 0.5, "int8": 1.06}
+        assert desk.run(table, aa=1.046, evaluation=desk.evaluation()).outcome == "NoImprovement"
+        assert any("A/A within 4.6%" in line for line in desk.lines)
+        assert desk.run(table, aa=1.0, key="key-2", evaluation=desk.evaluation()).outcome == "Optimized"
+
+    def test_noise_is_measured_again_and_no_bound_is_judged_in_it(self, desk: Desk) -> None:
+        asked: dict[str, Any] = {
+            "evaluation": desk.evaluation(),
+            "performance": PerformanceGate(min_speedup=1.5),
+            "on_failure": "ServeSource",
+        }
+        noisy = desk.run(FAST_INT8, aa=1.3, **asked)
+        assert noisy.failure
+        assert (noisy.failure.reason, answer.exit_code(noisy)) == ("MeasurementUnreliable", 11)
+        assert not desk.store.keys
+        assert desk.run(FAST_INT8, **asked).outcome == "Optimized"
+
     def test_skip_packages_the_source_measured_and_with_a_golden_pair(self, desk: Desk) -> None:
         result = desk.run(mode="Skip")
         assert result.outcome == "Skipped"

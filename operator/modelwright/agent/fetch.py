@@ -74,7 +74,7 @@ def check_cpu(needed: tuple[str, ...], cpu_info: str) -> None:
             "HardwareMismatch",
             f"The artifact was measured with the CPU features {', '.join(needed)}; "
             f"this node ({facts.get('model name', 'CPU unknown')}) lacks {', '.join(missing)}.",
-            "Keep the pool to such nodes with its nodeSelector, or `reoptimize` on this hardware.",
+            "Keep the pool to such nodes with its nodeSelector, or give this hardware a pool of its own.",
         )
 
 

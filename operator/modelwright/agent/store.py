@@ -220,7 +220,11 @@ class _Artifacts:
 
 def corrupt(message: str) -> StoreError:
     """The error for an artifact that is missing or is not what its digest says."""
-    return StoreError("ArtifactFetchFailed", message, "Make the artifact again with the action `reoptimize`.")
+    return StoreError(
+        "ArtifactFetchFailed",
+        message,
+        "Restore the store, or change spec.optimization: a new one is made.",
+    )
 
 
 @contextmanager

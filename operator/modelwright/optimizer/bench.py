@@ -14,9 +14,9 @@ from modelwright.contract.request import OptimizeRequest
 from modelwright.optimizer import graph, tasks
 from modelwright.optimizer.candidates import SOURCE, Candidate
 from modelwright.optimizer.journal import Journal
-from modelwright.optimizer.metrics import Score
 from modelwright.optimizer.progress import Event, Listener
 from modelwright.optimizer.sandbox import Crash, Sandbox
+from modelwright.optimizer.scores import Score
 from modelwright.optimizer.tasks import Benchmark, Contender, Evaluation, Inspection, Splits, TransformReport
 
 MIN_SECONDS: Final = 60.0

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from modelwright.optimizer import metrics
+from modelwright.optimizer import likeness, metrics
 from modelwright.optimizer.engines import Session
 from modelwright.optimizer.engines.onnxruntime import OnnxRuntime
 from modelwright.optimizer.metrics import Truth
@@ -40,7 +40,9 @@ def evaluate(question: EvaluateQuestion) -> Evaluation:
         metric = metrics.choose(question.metric, truth)
         score = metrics.score(metric, outputs, truth)
         score.save(Path(question.scores))
-        answer = answer.model_copy(update={"metric": metric, "value": float(score.value()[0])})
+        other, alike = likeness.unjudged(outputs, reference, metrics.judged(metric, outputs))
+        found = {"metric": metric, "value": float(score.value()[0]), "unjudged": other, "unjudged_alike": alike}
+        answer = answer.model_copy(update=found)
     return answer.model_copy(update={"seconds": time.perf_counter() - started})
 
 
@@ -98,7 +100,7 @@ def _compare(outputs: dict[str, Array], reference: dict[str, Array]) -> dict[str
         errors.append(relative_error(values, wanted))
         flat = [np.nan_to_num(array.reshape(len(array), -1)) for array in (values, wanted)]
         if flat[0].shape[1] > 1:
-            cosines.append(float(metrics.cosines(flat[0], flat[1]).min()))
+            cosines.append(float(likeness.cosines(flat[0], flat[1]).min()))
     return {"max_error": max(errors), "worst_cosine": min(cosines), "differing": max(differing)}
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from modelwright.contract.request import QualityGate
 from modelwright.contract.result import Quality
 from modelwright.optimizer import bounds
-from modelwright.optimizer.metrics import REACH, SMALLER_IS_BETTER, Score
+from modelwright.optimizer.metrics import REACH, SMALLER_IS_BETTER
+from modelwright.optimizer.scores import Score
 
 MAX_LOOKS: Final = 3
 """Candidates that may be judged on the confirm rows of one run."""

@@ -17,6 +17,10 @@ VERSION: Final = 1
 Answer = TypeVar("Answer", bound=Message)
 
 
+def _always(_: object) -> bool:
+    return True
+
+
 class JournalStore(Protocol):
     """Where journals live."""
 
@@ -44,12 +48,16 @@ class Journal:
         self.fault = ""
         self._items: dict[str, Any] = self._load()
 
-    def once(self, name: str, kind: type[Answer], make: Callable[[], Answer]) -> Answer:
-        """The recorded result called `name`, or the one that `make` gives now, recorded."""
+    def once(
+        self, name: str, kind: type[Answer], make: Callable[[], Answer], is_worth: Callable[[Answer], bool] = _always
+    ) -> Answer:
+        """The recorded result called `name`, or the one that `make` gives now, recorded if it is worth it."""
         if name in self._items:
             self.reused += 1
             return kind.model_validate(self._items[name])
         answer = make()
+        if not is_worth(answer):
+            return answer
         self._items[name] = json.loads(answer.to_json())
         self._save()
         return answer

@@ -1,96 +1,28 @@
-"""Quality of a model on rows, kept per unit so that a gate can resample it.
+"""Quality of a model on rows, by a metric that the data suggest or the user names.
 
-A *unit* is what is drawn independently: a row, or all rows of a group (a query) where there are groups. Each metric
-turns outputs into a `Score`; scores of two models on the same rows are paired unit by unit.
+Each metric turns outputs into a `Score`; scores of two models on the same rows are paired unit by unit.
 
 Without labels the source model is the truth: ``cosine`` of each row's output with the source's, ``agreement`` of the
-decision, ``fidelity`` (R² against the source's outputs) for single numbers.
+decision, ``fidelity`` (R² against the source's outputs) for single numbers. Of several outputs the worst one counts:
+no label says that another does not matter.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from modelwright.errors import InputError
+from modelwright.optimizer import likeness
 from modelwright.optimizer.ranking import mean_reciprocal_rank, ndcg
 from modelwright.optimizer.rows import Array
+from modelwright.optimizer.scores import Score
 
-Kind = Literal["mean", "auc", "r2"]
 NAMES: Final = ("accuracy", "auc", "ndcg@10", "mrr@10", "r2", "mse", "cosine", "agreement", "fidelity")
 WITHOUT_LABELS: Final = frozenset({"cosine", "agreement", "fidelity"})
 SMALLER_IS_BETTER: Final = frozenset({"mse"})
 REACH: Final = {"accuracy": 1.0, "agreement": 1.0, "ndcg@10": 1.0, "mrr@10": 1.0, "cosine": 2.0}
 """Largest possible difference of one row between two models, where there is one."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """What a metric needs of each row.
-
-    Attributes:
-        kind: How rows become a value.
-        first: ``mean``: the row's value. ``auc``: the row's score. ``r2``: the prediction.
-        second: ``auc``: 1 for a positive row. ``r2``: the target. Unused by ``mean``.
-        unit: Index of the row's unit, ``0..units-1``.
-    """
-
-    kind: Kind
-    first: Array
-    second: Array
-    unit: Array
-    units: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "units", int(self.unit.max()) + 1)
-
-    def value(self, weights: Array | None = None) -> Array:
-        """The metric, for each weighting of units.
-
-        Args:
-            weights: Shape ``(resamples, units)``; None counts every unit once.
-
-        Returns:
-            Shape ``(resamples,)``.
-        """
-        if weights is None:
-            weights = np.ones((1, self.units))
-        match self.kind:
-            case "mean":
-                counts = np.bincount(self.unit, minlength=self.units)
-                return (weights @ self.totals()) / np.maximum(weights @ counts, 1e-12)
-            case "auc":
-                return _auc(self.first, self.second, weights[:, self.unit])
-            case "r2":
-                return self._r2(weights)
-
-    def _r2(self, weights: Array) -> Array:
-        """1 - SSE / SST, both from sums by unit."""
-        target, error = self.second, (self.first - self.second) ** 2
-        sums = [np.bincount(self.unit, x, self.units) for x in (error, target, target**2, np.ones_like(target))]
-        sse, total, squares, count = (weights @ x for x in sums)
-        sst = squares - total**2 / np.maximum(count, 1e-12)
-        return 1.0 - sse / np.maximum(sst, 1e-12)
-
-    def totals(self) -> Array:
-        """Sum of the rows of each unit; meaningful for kind ``mean``."""
-        return np.bincount(self.unit, self.first, self.units)
-
-    def per_unit(self) -> Array:
-        """Mean of the rows of each unit; meaningful for kind ``mean``."""
-        return self.totals() / np.bincount(self.unit, minlength=self.units)
-
-    def save(self, path: Path) -> None:
-        """Write an npz."""
-        np.savez(path, allow_pickle=False, kind=np.array(self.kind), a=self.first, b=self.second, unit=self.unit)
-
-    @staticmethod
-    def load(path: Path) -> "Score":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            kind: Kind = str(file["kind"])  # pyright: ignore[reportAssignmentType]
-            return Score(kind, file["a"], file["b"], file["unit"])
 
 
 @dataclass(frozen=True)
@@ -120,7 +52,8 @@ def choose(name: str | None, truth: Truth) -> str:
         _check_name(name, truth)
         return name
     if truth.labels is None:
-        return "cosine" if _main(truth.source).shape[1] > 1 else "fidelity"
+        widths = [likeness.flat(truth.source[name]).shape[1] for name in likeness.floats_of(truth.source)]
+        return "cosine" if max(widths) > 1 else "fidelity"
     if truth.groups is not None:
         return "ndcg@10"
     if truth.labels.ndim > 1 or truth.labels.dtype.kind == "f":
@@ -151,7 +84,7 @@ def score(metric: str, outputs: dict[str, Array], truth: Truth) -> Score:
         case "r2":
             return _regression(_main(outputs), _labels(truth).reshape(rows, -1), unit)
         case "fidelity":
-            return _regression(_main(outputs), _main(truth.source), unit)
+            return _fidelity(outputs, truth.source, unit)
         case _:
             return Score("mean", _row_values(metric, outputs, truth), np.zeros(0), unit)
 
@@ -161,22 +94,27 @@ def _row_values(metric: str, outputs: dict[str, Array], truth: Truth) -> Array:
         case "accuracy":
             return (_decide(outputs, truth.source) == _decide_labels(truth, outputs)).astype(np.float64)
         case "agreement":
-            return (_decide(outputs, truth.source) == _decide(truth.source, truth.source)).astype(np.float64)
+            return _agreement(outputs, truth.source)
         case "mse":
             return ((_main(outputs) - _labels(truth).reshape(len(_main(outputs)), -1)) ** 2).mean(axis=1)
         case "cosine":
-            return cosines(_main(outputs), _main(truth.source))
+            return likeness.worst(outputs, truth.source, likeness.floats_of(truth.source))
         case _:
             raise InputError("InvalidData", f"Unknown metric {metric!r}.", f"One of: {', '.join(NAMES)}.")
 
 
-def cosines(one: Array, other: Array) -> Array:
-    """Cosine similarity row by row; two zero rows are alike."""
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    dots = np.einsum("ij,ij->i", one, other)
-    both_zero = (np.abs(one).sum(axis=1) == 0) & (np.abs(other).sum(axis=1) == 0)
-    return np.where(both_zero, 1.0, dots / np.maximum(norms, 1e-30))
+def judged(metric: str, outputs: dict[str, Array]) -> frozenset[str]:
+    """Names of the outputs that `metric` reads."""
+    match metric:
+        case "agreement":
+            return frozenset(outputs)
+        case "cosine" | "fidelity":
+            return frozenset(likeness.floats_of(outputs))
+        case "accuracy":
+            named = (name for name, values in outputs.items() if _is_decision(values))
+            return frozenset({next(named, likeness.floats_of(outputs)[0])})
+        case _:
+            return frozenset(likeness.floats_of(outputs)[:1])
 
 
 def _check_name(name: str, truth: Truth) -> None:
@@ -192,17 +130,38 @@ def _check_name(name: str, truth: Truth) -> None:
 
 def _main(outputs: dict[str, Array]) -> Array:
     """The output that carries scores: the first of floats, flattened to ``(rows, values)``."""
-    floats = [values for values in outputs.values() if values.dtype.kind == "f"]
-    chosen = floats[0] if floats else next(iter(outputs.values()))
-    return chosen.reshape(len(chosen), -1).astype(np.float64)
+    return likeness.flat(outputs[likeness.floats_of(outputs)[0]])
+
+
+def _is_decision(values: Array) -> bool:
+    """Whether an output is of labels (whole numbers or text, one a row), as classifiers of scikit-learn have."""
+    return values.dtype.kind in "iuUO" and values.size == len(values)
 
 
 def _decision(outputs: dict[str, Array]) -> Array | None:
-    """An output of labels (whole numbers or text, one a row), as classifiers of scikit-learn have."""
     for values in outputs.values():
-        if values.dtype.kind in "iuUO" and values.size == len(values):
+        if _is_decision(values):
             return values.reshape(-1).astype(np.str_) if values.dtype.kind in "UO" else values.reshape(-1)
     return None
+
+
+def _agreement(outputs: dict[str, Array], source: dict[str, Array]) -> Array:
+    """1 for the rows on which every output decides as the source's does."""
+    agrees = np.ones(len(next(iter(source.values()))), dtype=np.bool_)
+    for name, wanted in source.items():
+        if wanted.dtype.kind != "f" and not _is_decision(wanted):
+            agrees &= likeness.similarity(outputs[name], wanted) == 1.0
+        else:
+            alone = {name: wanted}
+            agrees &= _decide({name: outputs[name]}, alone) == _decide(alone, alone)
+    return agrees.astype(np.float64)
+
+
+def _fidelity(outputs: dict[str, Array], source: dict[str, Array], unit: Array) -> Score:
+    """Of the output that fits worst."""
+    names = likeness.floats_of(source)
+    fits = [_regression(likeness.flat(outputs[name]), likeness.flat(source[name]), unit) for name in names]
+    return min(fits, key=lambda fit: float(fit.value()[0]))
 
 
 def _decide(outputs: dict[str, Array], source: dict[str, Array]) -> Array:
@@ -239,22 +198,3 @@ def _regression(predicted: Array, target: Array, unit: Array) -> Score:
     width = min(predicted.shape[1], target.shape[1])
     flat = predicted[:, :width].reshape(-1), target[:, :width].astype(np.float64).reshape(-1)
     return Score("r2", flat[0], flat[1], np.repeat(unit, width))
-
-
-def _auc(scores: Array, positive: Array, weights: Array) -> Array:
-    """Weighted area under the ROC curve, ties counted half.
-
-    Args:
-        scores: Shape ``(rows,)``.
-        positive: 1 or 0, shape ``(rows,)``.
-        weights: Shape ``(resamples, rows)``.
-    """
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    ends = np.flatnonzero(np.append(np.diff(ordered) > 0, True))
-    w_pos = np.cumsum(weights[:, order] * positive[order], axis=1)[:, ends]
-    w_neg = np.cumsum(weights[:, order] * (1.0 - positive[order]), axis=1)[:, ends]
-    pos, neg = np.diff(w_pos, axis=1, prepend=0.0), np.diff(w_neg, axis=1, prepend=0.0)
-    wins = (pos * (w_neg - neg + 0.5 * neg)).sum(axis=1)
-    pairs = w_pos[:, -1] * w_neg[:, -1]
-    return np.where(pairs > 0, wins / np.maximum(pairs, 1e-12), 0.5)

@@ -70,9 +70,10 @@ class Pipeline:
         bench = self.prepare()
         found = Found() if self.request.mode == "Skip" else search(bench)
         proof = prove(bench, found)
-        if proof.failure is not None and self.request.on_failure == "Fail":
-            shown = proof.failure
-            return fail(shown.reason, shown.message, shown.hint)
+        shown = proof.failure
+        # What another try may answer is never pushed: the key would keep today's noise for good.
+        if shown is not None and (shown.retriable or self.request.on_failure == "Fail"):
+            return fail(shown.reason, shown.message, shown.hint, retriable=shown.retriable)
         return self.close(bench, found, proof)
 
     def prepare(self) -> Bench:
@@ -214,9 +215,10 @@ def describe(request: OptimizeRequest, bench: Bench, found: Found, proof: Proof)
     if not proof.winner.is_source:
         lossless = bench.splits.select is None
         return ("OptimizedLossless" if lossless else "Optimized"), shorten(found.stopped)
-    if not proof.benchmark.reliable:
+    if proof.void or not proof.benchmark.reliable:
         ratios = ", ".join(f"{ratio:.2f}" for ratio in proof.benchmark.aa)
-        return "NoImprovement", f"the machine was too noisy to compare (A/A {ratios})"
+        text = f"the machine was too noisy to compare (A/A {ratios}, {len(proof.void)} candidates void)"
+        return "NoImprovement", f"{text}; the source is kept for this spec, a changed one measures anew"
     failed = {trial.id: trial.why for trial in found.trials.values() if trial.status in {"rejected", "failed"}}
     why = next((f"{name}: {reason}" for name, reason in (proof.rejected | failed).items()), "")
     return "NoImprovement", shorten(why or "no candidate was clearly faster")

@@ -46,7 +46,8 @@ class Proof:
         quality: Of the winner.
         rejected: Candidate id to the reason.
         judged: Quality on the confirm rows by candidate id.
-        failure: Set if a bound that the user set was missed.
+        failure: Set if a bound that the user set was missed, or could not be judged.
+        void: Candidates whose speed could not be judged, because the machine was too noisy.
     """
 
     winner: Candidate
@@ -55,6 +56,7 @@ class Proof:
     rejected: dict[str, str] = field(default_factory=dict[str, str])
     judged: dict[str, Quality] = field(default_factory=dict[str, Quality])
     failure: Failure | None = None
+    void: list[str] = field(default_factory=list[str])
 
     def timing(self, batch: int) -> Timing:
         """Of the winner."""
@@ -74,10 +76,13 @@ def prove(bench: Bench, found: Found) -> Proof:
     """
     rejected: dict[str, str] = {}
     judged: dict[str, Quality] = {}
+    void = list(found.void)
     looks = finals = 0
     for trial in ranked(bench, found):
-        if gain(bench, trial) < CLEAR_GAIN or finals == MAX_FINALS:
+        if finals >= MAX_FINALS:
             break
+        if gain(bench, trial) < CLEAR_GAIN:
+            continue  # ranks are steps of gain: one that is simpler may stand before one that is faster
         if trial.lossy and looks == gates.MAX_LOOKS:
             rejected[trial.id] = f"not judged: {looks} candidates were judged on these rows already"
             continue
@@ -96,8 +101,10 @@ def prove(bench: Bench, found: Found) -> Proof:
         if not fault:
             return Proof(trial.candidate, benchmark, verdict.quality, rejected, judged)
         rejected[trial.id] = fault
-    proof = Proof(SOURCE, _time(bench, ()), None, rejected, judged)
-    proof.failure = _missed_bound(bench, found, proof)
+        if benchmark.timings and not benchmark.reliable:
+            void.append(trial.id)
+    proof = Proof(SOURCE, _time(bench, ()), None, rejected, judged, void=void)
+    proof.failure = _unjudged_bound(bench, proof) or _missed_bound(bench, found, proof)
     return proof
 
 
@@ -147,14 +154,22 @@ def _speed_fault(bench: Bench, trial: Trial, benchmark: Benchmark) -> str:
     if not benchmark.reliable:
         return f"timing was void: A/A {', '.join(f'{ratio:.2f}' for ratio in benchmark.aa)}"
     timing = _deciding(bench, benchmark, trial.id)
+    # The baseline was this much faster or slower than itself: of a gain, that part may be nothing else.
+    noise = _noise(benchmark, timing.batch)
+    shown = f"{timing.ratio:.2f}x [{timing.low:.2f}, {timing.high:.2f}], A/A within {noise - 1:.1%}"
     minimum = bench.request.performance.min_speedup
-    if minimum is not None and timing.low < minimum:
-        return f"speed-up {timing.ratio:.2f}x [{timing.low:.2f}, {timing.high:.2f}]; minSpeedup is {minimum:g}x"
+    if minimum is not None and timing.low < minimum * noise:
+        return f"speed-up {shown}; minSpeedup is {minimum:g}x"
     if bench.request.target == "Memory":
         return "" if timing.low >= SLOWER else f"smaller, but {timing.ratio:.2f}x as fast"
-    if timing.low < CLEAR_GAIN:
-        return f"the gain did not hold: {timing.ratio:.2f}x [{timing.low:.2f}, {timing.high:.2f}]"
-    return ""
+    return f"the gain did not hold: {shown}" if timing.low < CLEAR_GAIN * noise else ""
+
+
+def _noise(benchmark: Benchmark, batch: int) -> float:
+    """How far the baseline was from itself at a batch size, as a factor of at least 1."""
+    sizes = [timing.batch for timing in benchmark.timings[BASELINE]]
+    aa = benchmark.aa[sizes.index(batch)]
+    return max(aa, 1.0 / aa)
 
 
 def _deciding(bench: Bench, benchmark: Benchmark, name: str) -> Timing:
@@ -164,6 +179,21 @@ def _deciding(bench: Bench, benchmark: Benchmark, name: str) -> Timing:
 def _shown(benchmark: Benchmark, name: str) -> str:
     figures = (f"{timing.ratio:.2f}x at batch {timing.batch}" for timing in benchmark.timings[name])
     return f"{', '.join(figures)}; A/A {', '.join(f'{ratio:.3f}' for ratio in benchmark.aa)}"
+
+
+def _unjudged_bound(bench: Bench, proof: Proof) -> Failure | None:
+    """A bound on speed can be neither met nor missed on a machine that cannot measure; another hour may."""
+    minimum = bench.request.performance.min_speedup
+    if minimum is None or not proof.void:
+        return None
+    aa = ", ".join(f"{ratio:.2f}" for ratio in proof.benchmark.aa)
+    return Failure(
+        reason="MeasurementUnreliable",
+        message=f"{len(proof.void)} candidates could not be timed: the machine was too noisy "
+        f"(A/A of the last benchmark: {aa}), so that minSpeedup {minimum:g}x cannot be judged.",
+        hint="It is tried again; a node with less load, or CPU requests of whole cores, measures better.",
+        retriable=True,
+    )
 
 
 def _missed_bound(bench: Bench, found: Found, proof: Proof) -> Failure | None:

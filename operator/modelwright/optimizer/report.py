@@ -52,7 +52,7 @@ class Ending:
             speedup_low=1.0 if one else after.low,
             speedup_high=1.0 if one else after.high,
             aa_ratio=self.proof.benchmark.aa[self._position(batch)],
-            reliable=self.proof.benchmark.reliable,
+            reliable=self.proof.benchmark.reliable and not (winner.is_source and self.proof.void),
             before=_figures(before, sizes[0]),
             after=_figures(after, sizes[1]),
             quality=self.proof.quality,

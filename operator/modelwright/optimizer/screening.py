@@ -16,26 +16,47 @@ LOSSLESS_ERROR: Final = 1e-3
 LOSSLESS_DIFFERING: Final = 1e-3
 """Largest share of labels that may differ: a tie decided by the last bit."""
 SPLIT_ERROR: Final = 5e-2
-"""Largest difference of a row's outputs alone and in a batch, in parts of their RMS."""
+LOSSY_SPLIT_ERROR: Final = 0.2
+"""Largest difference of a row's outputs alone and in a batch, in parts of their RMS. Dynamic int8 reads its ranges from
+the whole batch and so rounds a row otherwise in other company; more than rounding is a fault."""
+WORST_COSINE: Final = 0.5
+"""A lossy candidate may not turn the output of any row further than this (60 degrees): that is no rounding either."""
+UNJUDGED_ALIKE: Final = 0.99
+"""Least mean similarity, with the source's, of an output that a lossy candidate's metric does not read."""
 
 
 def output_fault(evaluation: Evaluation, *, lossy: bool) -> str:
     """Why outputs disqualify a candidate whatever its quality; empty if they do not."""
     found = evaluation
+    split = LOSSY_SPLIT_ERROR if lossy else SPLIT_ERROR
     always = (
         (bool(found.mismatch), found.mismatch),
         (found.nonfinite > 0, f"{found.nonfinite} NaN or infinite outputs"),
+        (found.split_error > split, f"a row's outputs depend on its batch (by {found.split_error:.2g} of RMS)"),
     )
-    if_lossless = (
+    checks = always + (_lossy_checks(found) if lossy else _lossless_checks(found))
+    return next((text for is_fault, text in checks if is_fault), "")
+
+
+def _lossless_checks(found: Evaluation) -> tuple[tuple[bool, str], ...]:
+    return (
         (
             found.max_error > LOSSLESS_ERROR,
             f"outputs differ by {found.max_error:.2g} of their RMS; lossless allows {LOSSLESS_ERROR:g}",
         ),
         (found.differing > LOSSLESS_DIFFERING, f"{found.differing:.2%} of labels differ"),
-        (found.split_error > SPLIT_ERROR, f"a row's outputs depend on its batch (by {found.split_error:.2g} of RMS)"),
     )
-    checks = always if lossy else always + if_lossless
-    return next((text for is_fault, text in checks if is_fault), "")
+
+
+def _lossy_checks(found: Evaluation) -> tuple[tuple[bool, str], ...]:
+    turned = f"one row's outputs have a cosine of {found.worst_cosine:.2f} with the source's; at least {WORST_COSINE:g}"
+    other = (
+        f"output {found.unjudged[:40]!r}, not read by {found.metric}, differs: similarity {found.unjudged_alike:.3f}"
+    )
+    return (
+        (found.worst_cosine < WORST_COSINE, turned),
+        (found.unjudged_alike < UNJUDGED_ALIKE, f"{other}; at least {UNJUDGED_ALIKE:g}"),
+    )
 
 
 def check(bench: Bench, candidate: Candidate) -> Trial:

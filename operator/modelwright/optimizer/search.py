@@ -40,11 +40,13 @@ class Found:
         trials: By candidate id, in the order they were tried.
         skipped: Techniques that were not tried, with the reason.
         stopped: Why the search ended early; empty if it did not.
+        void: Candidates that could not be timed, because the machine was too noisy.
     """
 
     trials: dict[str, Trial] = field(default_factory=dict[str, Trial])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     stopped: str = ""
+    void: list[str] = field(default_factory=list[str])
 
     def competing(self) -> list[Trial]:
         """Trials that are sound and timed."""
@@ -182,7 +184,7 @@ def _time(bench: Bench, found: Found, ids: Sequence[str], stage: str) -> None:
             return
         candidates = [found.trials[name].candidate for name in group]
         name = f"timing:{stage}:{digest.short(digest.of_json(list(group)), 12)}"
-        timed = bench.journal.once(name, Timed, lambda chosen=candidates: _timed(bench, chosen))
+        timed = bench.journal.once(name, Timed, lambda chosen=candidates: _timed(bench, chosen), Timed.is_final)
         for candidate in candidates:
             _note_timing(bench, found, candidate.id, timed)
 
@@ -191,6 +193,10 @@ class Timed(Benchmark):
     """A benchmark, or why there is none. Recorded, so that a group that crashes is not tried again after a kill."""
 
     crash: str = ""
+
+    def is_final(self) -> bool:
+        """Whether another try would say the same; noise passes."""
+        return self.reliable or bool(self.crash)
 
 
 def _timed(bench: Bench, candidates: Sequence[Candidate]) -> Timed:
@@ -204,6 +210,8 @@ def _note_timing(bench: Bench, found: Found, name: str, timed: Timed) -> None:
     trial = found.trials[name]
     if timed.crash or not timed.reliable:
         noisy = f"timing was void: A/A {', '.join(f'{ratio:.2f}' for ratio in timed.aa)}"
+        if not timed.crash:
+            found.void.append(name)
         if not trial.timings:
             failed: Literal["failed", "rejected"] = "failed" if timed.crash else "rejected"
             found.trials[name] = trial.model_copy(update={"status": failed, "why": timed.crash or noisy})

@@ -213,6 +213,8 @@ class Evaluation(Message):
         worst_cosine: Smallest cosine similarity of one row with the reference.
         differing: Share of integer or text values that differ from the reference.
         split_error: `max_error` between rows run together and rows run one by one.
+        unjudged: The output that the metric does not read and that differs most from the reference; empty if none.
+        unjudged_alike: Its mean similarity with the reference, 1 for the same.
     """
 
     rows: int
@@ -224,6 +226,8 @@ class Evaluation(Message):
     worst_cosine: float = 1.0
     differing: float = 0.0
     split_error: float = 0.0
+    unjudged: str = ""
+    unjudged_alike: float = 1.0
     seconds: float = 0.0
 
 
