@@ -67,9 +67,7 @@ class Story:
             return f"{name}: it does not exist in the namespace {self.namespace}"
         ready = condition(model, "Ready")
         if ready.get("observedGeneration") != model["metadata"]["generation"]:
-            return (
-                f"{name}: the operator does not see it; look at its pod: kubectl get pods -A -l {IN_CLUSTER_SELECTOR}"
-            )
+            return f"{name}: the operator does not see it: kubectl get pods -A -l {IN_CLUSTER_SELECTOR}"
         lines = [f"{name}: {ready['reason']}: {ready.get('message', '')}"]
         failure: Obj = model.get("status", {}).get("failure") or {}
         if failure and failure["message"] not in lines[0]:
@@ -114,8 +112,8 @@ class Story:
 
 def _last_seen(event: Obj) -> str:
     """When an event happened last; both generations of the API are in use."""
-    series = (event.get("series") or {}).get("lastObservedTime")
-    return series or event.get("lastTimestamp") or event.get("eventTime") or ""
+    series: Obj = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
 
 
 def found(model: Obj) -> str:

@@ -188,11 +188,19 @@ class TestEncoder:
             found = answers(model, {"input_ids": ids, "attention_mask": mask})[0]
             assert np.allclose(found, Plain(weights, shape).embed(ids[0, :length]), atol=1e-5)
 
-    def test_texts_are_real_distinct_and_in_the_same_order_again(self) -> None:
-        texts = encoder.sentences(300)
-        assert len(set(texts)) == 300
-        assert texts == encoder.sentences(300)
-        assert all(" " in text for text in texts)
+    def test_texts_are_first_sentences_each_once_and_in_the_same_order_again(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            text = '"""Reads and writes\n   things of some kind.\n\nMore."""\ndef f():\n    """Short."""\n'
+            (tmp_path / f"{name}.py").write_text(text + f'class C:\n    """What only the module {name} has."""\n')
+        texts = encoder.sentences(3, tmp_path)
+        assert sorted(texts) == [
+            "Reads and writes things of some kind.",
+            "What only the module a has.",
+            "What only the module b has.",
+        ]
+        assert encoder.sentences(3, tmp_path) == texts
+        with pytest.raises(ValueError, match="3 documented sentences, 4 are needed"):
+            encoder.sentences(4, tmp_path)
 
     def test_reads_safetensors(self, tmp_path: Path) -> None:
         values = np.arange(6, dtype="<f4").reshape(2, 3)

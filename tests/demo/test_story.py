@@ -77,12 +77,9 @@ def test_a_stalled_model_ends_it_with_its_cause_and_its_warnings(tmp_path: Path)
         "message": "pod b-1 was evicted",
         "involvedObject": {"name": "b", "apiVersion": "modelwright.dev/v1alpha1"},
     }
+    old = {**event, "message": "long ago", "lastTimestamp": "2000-01-01T00:00:00Z"}
     with pytest.raises(DemoError) as caught:
-        Story(
-            kubectl(tmp_path, seen, [event, {**event, "message": "old", "lastTimestamp": "2000-01-01T00:00:00Z"}]),
-            "demo",
-            lambda _: None,
-        ).until_ready(["a", "b"], 20)
+        Story(kubectl(tmp_path, seen, [event, old]), "demo", lambda _: None).until_ready(["a", "b"], 20)
     lines = str(caught.value).splitlines()
     assert lines[0] == "b: QualityGateFailed: ndcg fell by 3 %."
     assert "last words" in str(caught.value)

@@ -37,7 +37,7 @@ class Scale:
     batch: int = 32
 
 
-SMALL: Final = Scale((8, 16, 32), 8, 1, 16)
+SMALL: Final = Scale((8, 16, 32), 6, 1, 16)
 """For tests."""
 
 # Name, stride, input and output stage of each convolution; `block` convolutions form the residual.

@@ -43,7 +43,7 @@ def train() -> Trained:
     config = json.loads((folder / "config.json").read_text())
     shape = Shape(config["num_hidden_layers"], config["num_attention_heads"], config["layer_norm_eps"])
     model = build(read_safetensors(folder / "model.safetensors"), shape, LENGTH)
-    texts = sentences(CALIBRATION_ROWS + EVALUATION_ROWS)
+    texts = sentences(CALIBRATION_ROWS + EVALUATION_ROWS, Path(sysconfig.get_path("stdlib")))
     ids, mask = WordPiece.load(folder / "vocab.txt").batch(texts, LENGTH)
     calibration, evaluation = slice(0, CALIBRATION_ROWS), slice(CALIBRATION_ROWS, None)
     return Trained(
@@ -54,10 +54,9 @@ def train() -> Trained:
     )
 
 
-def sentences(count: int) -> list[str]:
-    """First sentences of docstrings of the standard library: short, real, and the same for the same Python."""
+def sentences(count: int, library: Path) -> list[str]:
+    """First sentences of docstrings in a folder of modules: short, real, and in the same order for the same files."""
     found: dict[str, None] = {}
-    library = Path(sysconfig.get_path("stdlib"))
     for file in sorted(library.glob("*.py")):
         found |= dict.fromkeys(_first_sentences(file.read_text(encoding="utf-8", errors="replace")))
     if len(found) < count:
