@@ -30,12 +30,12 @@ setup: $(VENV)/.synced ## Install what development needs into .venv
 
 .PHONY: fmt
 fmt: setup ## Format
-	@$(VENV)/bin/ruff format -q operator tests e2e && $(VENV)/bin/ruff check -q --fix operator tests e2e
+	@$(VENV)/bin/ruff format -q operator tests e2e images && $(VENV)/bin/ruff check -q --fix operator tests e2e images
 
 .PHONY: lint
 lint: setup ## Formatting, lint, types, import layers
-	@$(VENV)/bin/ruff format -q --check operator tests e2e
-	@$(VENV)/bin/ruff check -q operator tests e2e
+	@$(VENV)/bin/ruff format -q --check operator tests e2e images
+	@$(VENV)/bin/ruff check -q operator tests e2e images
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/lint-imports --no-cache | tail -n 12
 

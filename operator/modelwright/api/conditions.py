@@ -43,10 +43,6 @@ class Reason(StrEnum):
     """No ServingPolicy exists."""
     POOL_NOT_FOUND = "PoolNotFound"
     """The named pool is not in the policy."""
-    POLICY_VIOLATION = "PolicyViolation"
-    """The policy forbids what the spec asks for."""
-    ROUTE_CONFLICT = "RouteConflict"
-    """Another model owns the host name."""
     NAME_CONFLICT = "NameConflict"
     """An object that is not ours has the name of a child."""
     # SourceResolved

@@ -155,8 +155,12 @@ class ModelStatus(ApiModel):
 
     observed_generation: int = field("Generation that this reports on.", default=-1, example=3)
     conditions: tuple[StatusCondition, ...] = field("What holds.", default=(), example=[])
-    url: str | None = field("Where clients in the cluster reach the model.", default=None, example="http://ranker.ns")
-    replicas: int = field("Pods of all revisions.", default=0, example=2)
+    url: str | None = field(
+        "Where clients reach the model: its first host name, else the Service inside the cluster.",
+        default=None,
+        example="http://ranker.ns",
+    )
+    replicas: int = field("Pods of the revision that has the traffic, else of the one to come.", default=0, example=2)
     ready_replicas: int = field("Pods that answer.", default=0, example=2)
     selector: str = field("Label selector of the stable revision's pods.", default="", example="modelwright.dev/…")
     resolved: ResolvedStatus | None = field("What the spec resolved to.", default=None, example={})

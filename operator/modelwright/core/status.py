@@ -101,7 +101,9 @@ def _url(snapshot: Snapshot, line: Line) -> str | None:
     """Where clients reach the model: through its first host name, else inside the cluster."""
     if line.turn.roles.stable is None:
         return None
-    if line.resolved and line.resolved.parent_refs:
+    if line.resolved is None:
+        return snapshot.model.status.url
+    if line.resolved.parent_refs:
         return f"http://{line.resolved.hostnames[0]}"
     return f"http://{snapshot.model.name}.{snapshot.model.namespace}.svc:{naming.PORT_HTTP}"
 

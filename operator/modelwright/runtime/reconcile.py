@@ -153,6 +153,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         """The model is gone, and with it all that was remembered of it."""
         self._refused.pop(key, None)
+        self._restless.pop(key, None)
         self.events.forget(self._uids.pop(key, ""))
         self.telemetry.forget(key)
 
