@@ -67,6 +67,23 @@ class TestVerdicts:
         score = Score("r2", target, target, np.arange(20))
         assert judge("r2", score, score, GATE).quality.verdict == "Inconclusive"
 
+    def test_few_of_a_class_prove_no_auc(self) -> None:
+        random = np.random.default_rng(0)
+        for positives, verdict in ((20, "Inconclusive"), (60, "Pass")):
+            labels = (np.arange(4000) < positives).astype(np.float64)
+            score = Score("auc", labels * 2 + random.standard_normal(4000), labels, np.arange(4000))
+            judgment = judge("auc", score, score, GATE)
+            assert judgment.quality.verdict == verdict
+            if verdict == "Inconclusive":
+                assert judgment.needed == 10_000
+
+    def test_few_rows_that_carry_the_variance_prove_no_fit(self) -> None:
+        target = np.random.default_rng(0).standard_normal(4000)
+        assert judge("r2", *[Score("r2", target, target, np.arange(4000))] * 2, GATE).quality.verdict == "Pass"
+        target[:5] = 1e4
+        skewed = Score("r2", target, target, np.arange(4000))
+        assert judge("r2", skewed, skewed, GATE).quality.verdict == "Inconclusive"
+
     def test_more_looks_ask_for_more(self) -> None:
         before, after = pair(3000, 0.0, 0.04, 1)
         one = judge("accuracy", before, after, GATE, looks=1)

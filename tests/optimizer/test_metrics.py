@@ -96,6 +96,21 @@ class TestChoice:
         with pytest.raises(InputError, match=word):
             metrics.choose(name, truth())
 
+    @pytest.mark.parametrize(
+        ("name", "labels", "word"),
+        [("auc", [0, 1, 2], "0 and 1"), ("auc", ["a", "b", "a"], "0 and 1"), ("ndcg@10", [0, -1, 2], "negative")],
+    )
+    def test_labels_that_a_metric_cannot_read_are_refused(self, name: str, labels: list[Any], word: str) -> None:
+        with pytest.raises(InputError, match=word):
+            metrics.choose(name, truth(np.array(labels), np.zeros(3)))
+
+    @pytest.mark.parametrize(("metric", "value"), [("auc", 0.52), ("auc", 0.3), ("r2", 0.0), ("r2", -4.0)])
+    def test_a_source_that_knows_nothing_is_no_baseline(self, metric: str, value: float) -> None:
+        with pytest.raises(InputError, match="chance") as caught:
+            metrics.check_baseline(metric, value)
+        assert caught.value.reason == "InvalidData"
+        metrics.check_baseline(metric, 0.7)
+
     def test_ranking_needs_groups(self) -> None:
         with pytest.raises(InputError, match="groups"):
             metrics.choose("ndcg@10", truth(np.arange(4)))

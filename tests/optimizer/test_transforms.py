@@ -114,6 +114,23 @@ class TestGatherFusion:
         recommender.apply(recommender.steps("gather-fusion")[0])
         assert recommender.error() == 0.0
 
+    @pytest.mark.parametrize("column", [0, 2, 5])
+    def test_an_index_beyond_its_own_table_stays_an_error(self, column: int, recommender: Workplace) -> None:
+        recommender.apply(recommender.steps("gather-fusion")[0])
+        source, size = graph.load(recommender.source), 50 + column
+        for index in (-size, size - 1, -size - 1, size):
+            ids = np.zeros((1, 6), dtype=np.int64)
+            ids[0, column] = index
+            if -size <= index < size:
+                wanted, found = (
+                    samples.answers(model, {"ids": ids})["score"] for model in (source, recommender.result)
+                )
+                assert np.array_equal(wanted, found)
+                continue
+            for model in (source, recommender.result):
+                with pytest.raises(Exception, match="out of"):
+                    samples.answers(model, {"ids": ids})
+
     def test_the_tables_are_stored_once(self, recommender: Workplace) -> None:
         recommender.apply(recommender.steps("gather-fusion")[0])
         assert graph.size_of(recommender.folder / "out" / "model.onnx") < 1.02 * graph.size_of(recommender.source)

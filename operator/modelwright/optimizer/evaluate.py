@@ -39,6 +39,8 @@ def evaluate(question: EvaluateQuestion) -> Evaluation:
         truth = Truth(rows.labels, rows.groups, reference, question.binary)
         metric = metrics.choose(question.metric, truth)
         score = metrics.score(metric, outputs, truth)
+        if question.reference is None:
+            metrics.check_baseline(metric, float(score.value()[0]))
         score.save(Path(question.scores))
         other, alike = likeness.unjudged(outputs, reference, metrics.judged(metric, outputs))
         found = {"metric": metric, "value": float(score.value()[0]), "unjudged": other, "unjudged_alike": alike}

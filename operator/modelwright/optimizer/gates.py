@@ -33,6 +33,10 @@ FEW_DIFFER: Final = 50
 MIN_UNITS: Final = 30
 """Units below which a metric without a betting bound proves nothing."""
 
+MIN_OF_CLASS: Final = 50
+"""Units of the rarer class below which an AUC proves nothing, and units that carry the variance of a target below which
+an R² does not: resampling cannot show the loss of cases that are hardly there."""
+
 
 @dataclass(frozen=True)
 class Judgment:
@@ -85,7 +89,8 @@ def judge(
     else:
         lower, upper = _bootstrap(baseline, candidate, sign, alpha, seed)
     lower, upper = min(lower, change), max(upper, change)
-    trusted = method == "betting" or baseline.units >= MIN_UNITS
+    present, wanted = _carrying(baseline)
+    trusted = method == "betting" or present >= wanted
     verdict = _verdict(lower, upper, gate.max_drop) if trusted else "Inconclusive"
     quality = Quality(
         metric=metric,
@@ -97,7 +102,8 @@ def judge(
         rows=baseline.units,
         verdict=verdict,
     )
-    return Judgment(quality, _needed(quality, gate.max_drop), method)
+    needed = _needed(quality, gate.max_drop) if trusted else math.ceil(baseline.units * wanted / max(1, present))
+    return Judgment(quality, needed, method)
 
 
 def lossless(metric: str, baseline: Score | None, candidate: Score | None) -> Quality | None:
@@ -117,6 +123,20 @@ def lossless(metric: str, baseline: Score | None, candidate: Score | None) -> Qu
         rows=baseline.units,
         verdict="Lossless",
     )
+
+
+def _carrying(score: Score) -> tuple[int, int]:
+    """Units that carry a metric, and how many of them the bootstrap needs."""
+    match score.kind:
+        case "mean":
+            return score.units, MIN_UNITS
+        case "auc":
+            sides = (np.unique(score.unit[score.second == side]).size for side in (0, 1))
+            return min(sides), MIN_OF_CLASS
+        case "r2":
+            spread = np.bincount(score.unit, (score.second - score.second.mean()) ** 2, score.units)
+            # The effective number of units: all of them if each adds alike to the variance, 1 if one is all of it.
+            return int(spread.sum() ** 2 / max(float((spread**2).sum()), 1e-300)), MIN_OF_CLASS
 
 
 def _method(metric: str, baseline: Score, candidate: Score) -> Literal["bootstrap", "betting"]:

@@ -20,6 +20,8 @@ from modelwright.optimizer.scores import Score
 
 NAMES: Final = ("accuracy", "auc", "ndcg@10", "mrr@10", "r2", "mse", "cosine", "agreement", "fidelity")
 WITHOUT_LABELS: Final = frozenset({"cosine", "agreement", "fidelity"})
+CHANCE: Final = {"auc": 0.55, "r2": 0.0}
+"""Values that a source model must exceed: of one that knows nothing, a relative loss means nothing."""
 SMALLER_IS_BETTER: Final = frozenset({"mse"})
 REACH: Final = {"accuracy": 1.0, "agreement": 1.0, "ndcg@10": 1.0, "mrr@10": 1.0, "cosine": 2.0}
 """Largest possible difference of one row between two models, where there is one."""
@@ -48,9 +50,28 @@ def choose(name: str | None, truth: Truth) -> str:
     Raises:
         InputError: InvalidData if the one asked for is unknown, or needs labels or groups that are not there.
     """
-    if name is not None:
-        _check_name(name, truth)
-        return name
+    chosen = name or _suggested(truth)
+    _check_name(chosen, truth)
+    return chosen
+
+
+def check_baseline(metric: str, value: float) -> None:
+    """Refuse a source model that is no better than chance.
+
+    Raises:
+        InputError: InvalidData, with what to look at.
+    """
+    limit = CHANCE.get(metric)
+    if limit is not None and value <= limit:
+        raise InputError(
+            "InvalidData",
+            f"The source model has {metric} {value:.3g} on the evaluation data; it must be above {limit:g}: a loss of "
+            "what is no better than chance cannot be judged.",
+            "Check that 'labels' belong to these rows and to this output, or name another evaluation.metric.",
+        )
+
+
+def _suggested(truth: Truth) -> str:
     if truth.labels is None:
         widths = [likeness.flat(truth.source[name]).shape[1] for name in likeness.floats_of(truth.source)]
         return "cosine" if max(widths) > 1 else "fidelity"
@@ -123,6 +144,14 @@ def _check_name(name: str, truth: Truth) -> None:
     if truth.labels is None and name not in WITHOUT_LABELS:
         raise InputError(
             "InvalidData", f"Metric {name} needs a column 'labels'.", f"Add it, or use {', '.join(WITHOUT_LABELS)}."
+        )
+    if truth.labels is not None and name == "auc" and not np.isin(truth.labels, (0, 1)).all():
+        raise InputError(
+            "InvalidData", "Metric auc needs labels 0 and 1; there are others.", "Use accuracy, or label one class 1."
+        )
+    if truth.labels is not None and name in {"ndcg@10", "mrr@10"} and float(np.min(truth.labels)) < 0:
+        raise InputError(
+            "InvalidData", f"Metric {name} needs labels of 0 and above; there are negative ones.", "Shift the grades."
         )
     if truth.groups is None and name in {"ndcg@10", "mrr@10"}:
         raise InputError("InvalidData", f"Metric {name} needs a column 'groups'.", "Add one: the query of each row.")

@@ -124,9 +124,16 @@ def _stack(
     nodes = [
         helper.make_node("Gather", [run[0].ids, columns], [f"{prefix}/ids"], axis=1),
         helper.make_node("Cast", [f"{prefix}/ids"], [f"{prefix}/wide"], to=onnx.TensorProto.INT64),
-        # ONNX lets an index count from the end; Mod keeps that meaning within each table.
-        helper.make_node("Mod", [f"{prefix}/wide", constant("sizes", sizes)], [f"{prefix}/local"]),
-        helper.make_node("Add", [f"{prefix}/local", constant("offsets", offsets)], [f"{prefix}/index"]),
+        # ONNX lets an index count from the end; Mod keeps that meaning within each table. An index beyond either end
+        # of its own table must stay an error and not reach a neighbour's rows.
+        helper.make_node("Less", [f"{prefix}/wide", constant("least", -sizes)], [f"{prefix}/below"]),
+        helper.make_node("Less", [f"{prefix}/wide", constant("sizes", sizes)], [f"{prefix}/not_above"]),
+        helper.make_node("Xor", [f"{prefix}/below", f"{prefix}/not_above"], [f"{prefix}/is_inside"]),
+        helper.make_node("Mod", [f"{prefix}/wide", f"{prefix}/sizes"], [f"{prefix}/local"]),
+        helper.make_node("Add", [f"{prefix}/local", constant("offsets", offsets)], [f"{prefix}/moved"]),
+        helper.make_node(
+            "Where", [f"{prefix}/is_inside", f"{prefix}/moved", constant("beyond", sizes.sum())], [f"{prefix}/index"]
+        ),
         helper.make_node("Gather", [stacked, f"{prefix}/index"], [f"{prefix}/rows"], axis=0),
         helper.make_node(
             "Reshape", [f"{prefix}/rows", constant("flat", np.array([0, -1], dtype=np.int64))], [f"{prefix}/flat_rows"]
