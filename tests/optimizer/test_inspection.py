@@ -11,12 +11,18 @@ from onnx import TensorProto, helper, numpy_helper
 from modelwright.errors import InputError
 from modelwright.optimizer import graph
 from modelwright.optimizer.intake.inspection import inspect
-from modelwright.optimizer.tasks import Inspection, InspectQuestion
+from modelwright.optimizer.tasks import Inspection, InspectQuestion, Table
 from tests.optimizer import samples
 from tests.optimizer.samples import floats, model_of
 
 
-def look(model: onnx.ModelProto | bytes, folder: Path, opset: int = 21, ir_version: int = 10) -> Inspection:
+def look(
+    model: onnx.ModelProto | bytes,
+    folder: Path,
+    opset: int = 21,
+    ir_version: int = 10,
+    tables: tuple[Table, ...] = (),
+) -> Inspection:
     source = folder / "model.onnx"
     source.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
     return inspect(
@@ -26,13 +32,14 @@ def look(model: onnx.ModelProto | bytes, folder: Path, opset: int = 21, ir_versi
             target=str(folder / "out" / "model.onnx"),
             max_opset=opset,
             max_ir_version=ir_version,
+            tables=tables,
         )
     )
 
 
-def refusal(model: onnx.ModelProto | bytes, folder: Path, **caps: int) -> InputError:
+def refusal(model: onnx.ModelProto | bytes, folder: Path, opset: int = 21, ir_version: int = 10) -> InputError:
     with pytest.raises(InputError) as caught:
-        look(model, folder, **caps)
+        look(model, folder, opset, ir_version)
     assert len(caught.value.message) < 250
     assert len(caught.value.hint) < 250
     return caught.value
@@ -215,6 +222,33 @@ class TestBatch:
         assert found.batch.kind == "dynamic"
         written = graph.load(tmp_path / "out" / "model.onnx").graph.output[0]
         assert not isinstance((graph.dims_of(written) or [1])[0], int)
+
+    def test_a_matrix_with_as_many_rows_as_its_answer_is_no_batch(self, tmp_path: Path) -> None:
+        nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[0]), helper.make_node("Sub", ["x", "m"], ["y"])]
+        found = look(model_of(nodes, [floats("x", 4, 3)], [floats("y", 4, 3)]), tmp_path)
+        assert found.batch.kind == "none"
+
+    def test_a_free_axis_has_the_size_that_weights_contract_with(self, tmp_path: Path) -> None:
+        model = model_of(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            [floats("x", None, None)],
+            [floats("y", None, 2)],
+            {"w": np.ones((7, 2), np.float32)},
+        )
+        found = look(model, tmp_path)
+        assert (found.batch.kind, found.generator.sizes) == ("dynamic", {"x:1": 7})
+
+    def test_or_the_one_that_the_data_have(self, tmp_path: Path) -> None:
+        nodes = [
+            helper.make_node("Reshape", ["x", "s"], ["r"]),
+            helper.make_node("ReduceSum", ["r", "a"], ["y"], keepdims=0),
+        ]
+        weights = {"s": np.array([0, 5, 1]), "a": np.array([2])}
+        model = model_of(nodes, [floats("x", None, None)], [floats("y", None, 5)], weights)
+        np.savez(tmp_path / "table.npz", x=np.zeros((20, 5), np.float32))
+        table = Table(path=str(tmp_path / "table.npz"), shown="evaluation", max_samples=20, seed=0)
+        found = look(model, tmp_path, tables=(table,))
+        assert (found.batch.kind, found.generator.sizes) == ("dynamic", {"x:1": 5})
 
     def test_indices_stay_inside_their_table(self, tmp_path: Path) -> None:
         assert look(samples.recommender(tables=4, rows=50), tmp_path).generator.index_bounds == {"ids": 50}

@@ -78,8 +78,14 @@ class Pipeline:
 
     def prepare(self) -> Bench:
         """Intake, data and the source model's own quality."""
-        inspection, source = self._take_in()
-        splits = self._split(inspection)
+        path = self._fetch("source", self.request.source)
+        model = find_model(path)
+        tables = {
+            "calibration": self._table("calibration", self.request.calibration),
+            "evaluation": self._table("evaluation", self.request.evaluation),
+        }
+        inspection, source = self._take_in(model, tuple(table for table in tables.values() if table is not None))
+        splits = self._split(inspection, tables)
         bench = Bench(
             request=self.request,
             inspection=inspection,
@@ -127,9 +133,7 @@ class Pipeline:
             digest=digest, outcome=outcome, recommendation=recommendation, summary=ending.summary(), note=note
         )
 
-    def _take_in(self) -> tuple[Inspection, Path]:
-        path = self._fetch("source", self.request.source)
-        model = find_model(path)
+    def _take_in(self, model: Path, tables: tuple[Table, ...]) -> tuple[Inspection, Path]:
         target = self.ports.folder / "source" / "model.onnx"
         question = tasks.InspectQuestion(
             folder=str(model.parent),
@@ -137,6 +141,7 @@ class Pipeline:
             target=str(target),
             max_opset=self.request.max_opset,
             max_ir_version=self.request.max_ir_version,
+            tables=tables,
         )
         inspection = self._call(tasks.INSPECT, question, INTAKE_SECONDS)
         operators = ", ".join(f"{count} {name}" for name, count in list(inspection.operators.items())[:4])
@@ -146,12 +151,12 @@ class Pipeline:
         )  # fmt: skip
         return inspection, target
 
-    def _split(self, inspection: Inspection) -> Splits:
+    def _split(self, inspection: Inspection, tables: dict[str, Table | None]) -> Splits:
         question = tasks.PrepareQuestion(
             inspection=inspection,
             folder=str(self.ports.folder / "bench"),
-            calibration=self._table("calibration", self.request.calibration),
-            evaluation=self._table("evaluation", self.request.evaluation),
+            calibration=tables["calibration"],
+            evaluation=tables["evaluation"],
         )
         splits = self._call(tasks.PREPARE, question, INTAKE_SECONDS)
         shown = ", ".join(f"{count} {name}" for name, count in splits.rows.items() if name != "probe")

@@ -82,13 +82,17 @@ class Inspection(Message):
 
 
 class InspectQuestion(Message):
-    """Check `source` (in `folder`), write the normalized model to `target`."""
+    """Check `source` (in `folder`), write the normalized model to `target`.
+
+    `tables` are the user's: their columns tell the sizes of dynamic axes.
+    """
 
     folder: str
     source: str
     target: str
     max_opset: int
     max_ir_version: int
+    tables: tuple["Table", ...] = ()
     seed: int = 0
 
 

@@ -16,6 +16,9 @@ from modelwright.optimizer.tasks import Batch, Generator, TensorInfo
 DEFAULT_AXIS: Final = 16
 """Size of a dynamic axis that is not the batch (a sequence, say)."""
 
+USUAL_AXES: Final = (DEFAULT_AXIS, 32, 64, 224)
+"""Sizes that are tried where neither data nor the graph tell one."""
+
 _PASSES_THROUGH: Final = frozenset(
     {
         "Cast",
@@ -30,6 +33,10 @@ _PASSES_THROUGH: Final = frozenset(
         "Gather",
     }
 )
+_CONTRACTS: Final = frozenset({"Gemm", "MatMul"})
+_LINEAR: Final = frozenset({"LinearClassifier", "LinearRegressor"})
+_TREES: Final = frozenset({"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+_BY_COLUMN: Final = frozenset({"Scaler"})
 
 
 def make_rows(inputs: tuple[TensorInfo, ...], batch: Batch, generator: Generator, count: int, seed: int) -> Rows:
@@ -67,6 +74,68 @@ def index_bounds(model: onnx.ModelProto) -> dict[str, int]:
         if source is not None:
             bounds[source] = min(bounds.get(source, sizes[node.input[0]]), sizes[node.input[0]])
     return bounds
+
+
+def sizes_to_try(
+    model: onnx.ModelProto, inputs: tuple[TensorInfo, ...], columns: dict[str, tuple[int, ...]]
+) -> list[dict[str, int]]:
+    """Sizes of dynamic axes, the likeliest first: the data's, those that weights contract with, the usual ones.
+
+    Args:
+        model: The graph.
+        inputs: With the batch axis in front.
+        columns: Shape of one row of each column of the user's data.
+    """
+    told: dict[str, int] = {}
+    contracted = _contracted(model)
+    for tensor in inputs:
+        free = [axis for axis in tensor.dims[1:] if isinstance(axis, str)]
+        row = columns.get(tensor.name, ())
+        if len(row) == len(tensor.dims) - 1:
+            told |= {axis: size for axis, size in zip(tensor.dims[1:], row, strict=True) if isinstance(axis, str)}
+        elif free and free[-1] == tensor.dims[-1] and tensor.name in contracted:
+            told.setdefault(free[-1], contracted[tensor.name])
+    names = {axis for tensor in inputs for axis in tensor.dims[1:] if isinstance(axis, str)}
+    usual = [told | dict.fromkeys(names - set(told), size) for size in USUAL_AXES]
+    return usual if names - set(told) else [told]
+
+
+def _contracted(model: onnx.ModelProto) -> dict[str, int]:
+    """Graph inputs whose last axis meets weights, with the size these want."""
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    found: dict[str, int] = {}
+    for node in model.graph.node:
+        name = node.input[0] if node.input else ""
+        if node.op_type in _CONTRACTS and len(node.input) > 1 and len(weights.get(node.input[1], ())) == 2:
+            axis = 1 if graph.attribute(node, "transB", 0) else 0
+            found[name] = weights[node.input[1]][axis]
+        elif node.op_type in _LINEAR:
+            found[name] = _linear_width(node)
+        elif node.op_type in _TREES:
+            # The trees name the columns they read; a column beyond the last of them may follow unread.
+            ids = next((each.ints for each in node.attribute if each.name == "nodes_featureids"), ())
+            found[name] = max(ids, default=0) + 1
+        elif node.op_type in _BY_COLUMN:
+            sizes = [len(each.floats) for each in node.attribute if each.name in {"offset", "scale"}]
+            found[name] = max(sizes, default=0)
+    inputs = {value.name for value in graph.true_inputs(model.graph)}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    traced = {_origin(name, producers): size for name, size in found.items() if size > 0}
+    return {name: size for name, size in traced.items() if name in inputs}
+
+
+def _origin(name: str, producers: dict[str, onnx.NodeProto]) -> str:
+    """The tensor that this one is a cast of."""
+    while name in producers and producers[name].op_type in {"Cast", "Identity"}:
+        name = producers[name].input[0]
+    return name
+
+
+def _linear_width(node: onnx.NodeProto) -> int:
+    lists = {each.name: each for each in node.attribute}
+    coefficients = len(lists["coefficients"].floats) if "coefficients" in lists else 0
+    targets = len(lists["intercepts"].floats) if "intercepts" in lists else 1
+    return coefficients // max(1, targets)
 
 
 def _trace(name: str, producers: dict[str, onnx.NodeProto], inputs: set[str]) -> str | None:

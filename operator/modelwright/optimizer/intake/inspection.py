@@ -1,5 +1,7 @@
 """The sandbox's half of intake: parse, check, normalize, then run the model to see how it batches."""
 
+import contextlib
+import itertools
 import re
 from pathlib import Path
 from typing import Final
@@ -12,8 +14,9 @@ from modelwright.optimizer import graph
 from modelwright.optimizer.engines import Session
 from modelwright.optimizer.engines.onnxruntime import OnnxRuntime
 from modelwright.optimizer.intake import checks, external, generate, normalize
-from modelwright.optimizer.rows import Array
+from modelwright.optimizer.rows import Array, Rows
 from modelwright.optimizer.sandbox import is_out_of_memory
+from modelwright.optimizer.tables import read_columns
 from modelwright.optimizer.tasks import Batch, Generator, Inspection, InspectQuestion, TensorInfo
 
 STYLES: Final = ("normal", "unit", "ones")
@@ -47,7 +50,7 @@ def inspect(question: InspectQuestion) -> Inspection:
     graph.save(model, target)
     session = _load(target)
     inputs = tuple(_describe(value) for value in graph.true_inputs(model.graph))
-    batch, generator, outputs = _try(session, model, inputs, question.seed)
+    batch, generator, outputs = _try(session, model, inputs, question)
     described = _described_outputs(model, outputs, batch)
     if normalize.declare_outputs(model, described):
         graph.save(model, target)
@@ -119,14 +122,15 @@ def _describe(value: onnx.ValueInfoProto) -> TensorInfo:
 
 
 def _try(
-    session: Session, model: onnx.ModelProto, inputs: tuple[TensorInfo, ...], seed: int
+    session: Session, model: onnx.ModelProto, inputs: tuple[TensorInfo, ...], question: InspectQuestion
 ) -> tuple[Batch, Generator, dict[str, Array]]:
     """Find inputs that run and give finite outputs, and the batch axis that results show rather than names claim."""
     errors: list[Exception] = []
     ran = False
-    for style in STYLES:
-        generator = Generator(style=style, index_bounds=generate.index_bounds(model))
-        found = _first_that_runs(session, inputs, generator, seed, errors)
+    bounds, all_sizes = generate.index_bounds(model), generate.sizes_to_try(model, inputs, _columns(question))
+    for style, sizes in itertools.product(STYLES, all_sizes):
+        generator = Generator(style=style, sizes=sizes, index_bounds=bounds)
+        found = _first_that_runs(session, inputs, generator, question.seed, errors)
         if found is None:
             continue
         ran = True
@@ -138,6 +142,15 @@ def _try(
     if is_out_of_memory(str(errors[0])):
         raise MemoryError
     raise InputError("InvalidModel", f"The model does not run: {_said(errors[0])}", "Run it once where it was made.")
+
+
+def _columns(question: InspectQuestion) -> dict[str, tuple[int, ...]]:
+    """Shapes of one row of each column of the user's tables; what is wrong with a table is told when it is prepared."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for table in question.tables:
+        with contextlib.suppress(InputError):
+            shapes = {name: values.shape[1:] for name, values in read_columns(table).items()} | shapes
+    return shapes
 
 
 def _first_that_runs(
@@ -179,7 +192,21 @@ def _as_fixed(session: Session, inputs: tuple[TensorInfo, ...], generator: Gener
     outputs = session.run(rows.feeds(0, size, batch))
     if any(values.ndim == 0 or len(values) != size for values in outputs.values()):
         return None
-    return batch, outputs
+    return (batch, outputs) if _is_by_row(session, rows, batch, outputs) else None
+
+
+def _is_by_row(session: Session, rows: Rows, batch: Batch, outputs: dict[str, Array]) -> bool:
+    """Whether a row's outputs are its own: equal sizes may be chance (a matrix), or rows may look at each other."""
+    for changed in range(min(batch.size, PROBE_ROWS)):
+        order = np.arange(batch.size)
+        order[changed] = (changed + 1) % batch.size
+        again = session.run(rows.take(order).feeds(0, batch.size, batch))
+        others = np.delete(np.arange(batch.size), changed)
+        if not all(_close(again[name][others], outputs[name][others]) for name in outputs):
+            return False
+        if not all(_close(again[name][changed], outputs[name][order[changed]]) for name in outputs):
+            return False
+    return True
 
 
 def _as_single(session: Session, inputs: tuple[TensorInfo, ...], generator: Generator, seed: int) -> Found:
