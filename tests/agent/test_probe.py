@@ -126,6 +126,16 @@ def test_every_type_is_compared(ask: Ask, datatype: str, data: bytes, values: li
     assert ask({**golden, "outputs": {"y": [values[0], values[0]]}}, tensor("y", datatype, [2], data))[0] == 1
 
 
+def test_each_output_has_its_own_tolerance_and_0_asks_for_the_very_value(ask: Ask) -> None:
+    golden = {**GOLDEN, "outputs": {"score": [1000.0], "id": [1000]}, "rtol": 0.02}
+    score = tensor("score", "FP32", [1], struct.pack("<f", 1030.0))
+    right, near = (tensor("id", "INT64", [1], struct.pack("<q", value)) for value in (1000, 1001))
+    tolerances = {"score": 20.0, "id": 0.0}
+    assert ask(golden, score, right)[0] == 1
+    assert ask({**golden, "tolerances": tolerances}, score, right) == (0, "")
+    assert ask({**golden, "tolerances": tolerances}, score, near)[0] == 1
+
+
 def test_half_precision_inputs_are_sent_in_binary(ask: Ask, web: "Web") -> None:
     inputs = [
         {"name": "h", "datatype": "FP16", "shape": [1, 2], "data": [[0.5, -2.0]]},

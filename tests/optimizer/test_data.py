@@ -171,6 +171,15 @@ class TestSplitting:
         assert np.array_equal(one.inputs["x"], again.inputs["x"])
         assert not np.array_equal(one.inputs["x"], other.inputs["x"])
 
+    def test_the_order_of_the_table_does_not_matter(self) -> None:
+        x, labels = rows_of(400), np.repeat([0, 1], 200)
+        table = Table(path="", shown="", max_samples=400, seed=1)
+        forward = data.sample(Rows({"x": x}, labels), table)
+        backward = data.sample(Rows({"x": x[::-1]}, labels[::-1]), table)
+        assert np.array_equal(forward.inputs["x"], backward.inputs["x"])
+        assert forward.labels is not None
+        assert set(forward.labels[:20].tolist()) == {0, 1}
+
     def test_a_sample_is_not_cut_to_one_side_by_the_split(self) -> None:
         rows = data.sample(Rows({"x": rows_of(4000)}), Table(path="", shown="", max_samples=300, seed=0))
         select, confirm = data.split(rows, 0, "evaluation")

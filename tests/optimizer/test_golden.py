@@ -60,6 +60,19 @@ def test_the_tolerance_is_in_the_scale_of_the_answer_and_wider_for_int8(tmp_path
     assert loose.atol > 10 * strict.atol
 
 
+def test_each_output_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["x", "k"], ["large"]),
+        helper.make_node("Identity", ["x"], ["small"]),
+        helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+    ]
+    label = helper.make_tensor_value_info("label", TensorProto.INT64, ["n"])
+    outputs = [floats("large", "n", 64), floats("small", "n", 64), label]
+    made, _ = golden(model_of(nodes, [floats("x", "n", 64)], outputs, {"k": np.array(1e4, np.float32)}), tmp_path)
+    assert made.tolerances["large"] == pytest.approx(1e4 * made.tolerances["small"], rel=1e-3)
+    assert made.tolerances["label"] == 0.0
+
+
 def test_an_answer_that_is_not_finite_is_no_golden_pair(tmp_path: Path) -> None:
     _, found = golden(samples.mlp(16, 1), tmp_path)
     broken = model_of([helper.make_node("Log", ["x"], ["y"])], [floats("x", "n", 32)], [floats("y", "n", 32)])

@@ -79,6 +79,15 @@ class TestValues:
             assert metrics.score(metric, outputs, Truth(None, None, outputs)).value()[0] == pytest.approx(1.0)
 
 
+def test_identical_rows_are_one_unit() -> None:
+    outputs = {"y": RANDOM.standard_normal((6, 3))}
+    same = np.array([5, 5, 5, 9, 9, 1], dtype=np.uint64)
+    score = metrics.score("accuracy", outputs, Truth(np.zeros(6, int), None, outputs, same=same))
+    assert score.units == 3
+    grouped = Truth(np.zeros(6, int), np.arange(6), outputs, same=same)
+    assert metrics.score("accuracy", outputs, grouped).units == 6
+
+
 class TestChoice:
     def test_without_labels_vectors_are_compared_by_angle_and_numbers_by_fit(self) -> None:
         assert metrics.choose(None, truth(source=np.zeros((4, 3)))) == "cosine"

@@ -86,11 +86,13 @@ class Golden(Message):
     Attributes:
         request: Body of ``POST /v2/models/<name>/infer`` (KServe v2 JSON).
         outputs: Output name to the flat list of expected values.
-        atol: Absolute tolerance of a numeric output.
+        atol: Absolute tolerance of a numeric output that `tolerances` does not name.
         rtol: Relative tolerance of a numeric output.
+        tolerances: Absolute tolerance by output; 0 (labels, text) asks for the very values, whatever `rtol` says.
     """
 
     request: dict[str, Any]
     outputs: dict[str, list[Any]]
     atol: float = 1e-3
     rtol: float = 1e-3
+    tolerances: dict[str, float] = Field(default_factory=dict[str, float])

@@ -73,8 +73,13 @@ def row_hashes(rows: Rows, seed: int) -> Array:
 
 
 def sample(rows: Rows, table: Table) -> Rows:
-    """At most ``table.max_samples`` rows, those with the smallest hashes; whole groups stay together."""
-    return rows.take(np.flatnonzero(_among_smallest(row_hashes(rows, table.seed), table.max_samples)))
+    """At most ``table.max_samples`` rows, those with the smallest hashes, in that order; whole groups stay together.
+
+    The order matters: what reads only the first rows must not read only the first class of a sorted table.
+    """
+    hashes = row_hashes(rows, table.seed)
+    kept = np.flatnonzero(_among_smallest(hashes, table.max_samples))
+    return rows.take(kept[np.argsort(hashes[kept], kind="stable")])
 
 
 def split(rows: Rows, seed: int, shown: str) -> tuple[Rows, Rows]:

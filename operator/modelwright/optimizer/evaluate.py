@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from modelwright.optimizer import likeness, metrics
+from modelwright.optimizer.data import row_hashes
 from modelwright.optimizer.engines import Session
 from modelwright.optimizer.engines.onnxruntime import OnnxRuntime
 from modelwright.optimizer.metrics import Truth
@@ -36,7 +37,7 @@ def evaluate(question: EvaluateQuestion) -> Evaluation:
         changes = _compare(outputs, reference) | {"split_error": _split_error(session, rows, question.batch, outputs)}
         answer = answer.model_copy(update=changes)
     if question.scores is not None and not mismatch and not answer.nonfinite:
-        truth = Truth(rows.labels, rows.groups, reference, question.binary)
+        truth = Truth(rows.labels, rows.groups, reference, question.binary, row_hashes(rows, 0))
         metric = metrics.choose(question.metric, truth)
         score = metrics.score(metric, outputs, truth)
         if question.reference is None:

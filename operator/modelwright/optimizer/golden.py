@@ -45,7 +45,8 @@ def make_golden(question: GoldenQuestion) -> GoldenAnswer:
         request={"inputs": [_v2(name, types[name], values, batch.kind) for name, values in feeds.items()]},
         outputs={name: _plain(values) for name, values in outputs.items()},
         rtol=relative,
-        atol=relative * _scale(outputs),
+        atol=relative * max(_scale(values) for values in outputs.values()),
+        tolerances={name: relative * _scale(values) for name, values in outputs.items()},
     )
     return GoldenAnswer(golden=golden)
 
@@ -65,7 +66,8 @@ def _rounded(values: Array) -> Array:
     return np.round(values, DIGITS).astype(values.dtype) if values.dtype.kind == "f" else values
 
 
-def _scale(outputs: dict[str, Array]) -> float:
-    """Largest RMS of a float output; an absolute tolerance in its parts fits logits and probabilities alike."""
-    floats = [values.astype(np.float64) for values in outputs.values() if values.dtype.kind == "f" and values.size]
-    return max([float(np.sqrt(np.mean(np.square(values)))) for values in floats], default=1.0) or 1.0
+def _scale(values: Array) -> float:
+    """RMS of a float output: a tolerance in its parts fits logits and probabilities alike. 0 for other outputs."""
+    if values.dtype.kind != "f" or not values.size:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(values.astype(np.float64))))) or 1.0

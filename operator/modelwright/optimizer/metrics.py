@@ -36,12 +36,14 @@ class Truth:
         groups: Of the rows, or None.
         source: Outputs of the source model on the rows.
         binary: Whether labels are 0 and 1 only.
+        same: Alike for rows with identical inputs; such rows are one unit where there are no groups.
     """
 
     labels: Array | None
     groups: Array | None
     source: dict[str, Array]
     binary: bool = False
+    same: Array | None = None
 
 
 def choose(name: str | None, truth: Truth) -> str:
@@ -93,7 +95,8 @@ def score(metric: str, outputs: dict[str, Array], truth: Truth) -> Score:
         truth: What to compare with.
     """
     rows = len(next(iter(outputs.values())))
-    unit = truth.groups if truth.groups is not None else np.arange(rows)
+    alike = truth.same if truth.same is not None else np.arange(rows)
+    unit = truth.groups if truth.groups is not None else alike
     unit = np.unique(unit, return_inverse=True)[1].reshape(-1)
     match metric:
         case "auc":
