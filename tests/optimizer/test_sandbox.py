@@ -89,7 +89,7 @@ def test_an_unexpected_error_names_its_class(tmp_path: Path) -> None:
     assert crash.error == "FileNotFoundError"
 
 
-def test_a_child_has_no_credentials_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_has_nothing_of_the_job_s_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     seen: dict[str, dict[str, str]] = {}
 

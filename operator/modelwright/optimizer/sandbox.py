@@ -2,7 +2,8 @@
 
 A crash, a timeout and an out-of-memory kill are values (`Crash`), because they are expected of a model nobody has
 checked yet. A refusal (`InputError`) is raised again in the parent. The child gets no environment but what Python and
-the numeric libraries need, so that no credential of the Job is within its reach.
+the numeric libraries need. It runs as the Job's own user: this bounds what a model can break, not what code that got
+control of the child could read.
 """
 
 import contextlib
