@@ -244,6 +244,21 @@ class TestFailures:
         assert result.outcome == "NoImprovement"
         assert {trial["status"] for trial in desk.report(result)["candidates"] if trial["steps"]} == {"failed"}
 
+    def test_a_candidate_that_crashes_when_timed_costs_the_others_nothing(self, desk: Desk) -> None:
+        evaluation = desk.evaluation()
+        answers = speeds({"@": 0.5, "percentile": 2.0})
+
+        def crash_with_minmax(question: Any) -> Any:
+            if any("minmax" in contender.id for contender in question.contenders):
+                return Crash("benchmark", "Signal11", "")
+            return answers(question)
+
+        desk.sandbox.scripted["benchmark"] = crash_with_minmax
+        asked = request_for(desk.source, evaluation=evaluation)
+        result = job.run(asked, desk.ports(), lambda _: None, QUICK)
+        assert result.summary
+        assert result.summary.winner == "static-int8(percentile)"
+
     def test_a_store_that_is_down_is_worth_another_try(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def down(*_: object) -> str:
             raise StoreError("StoreUnavailable", "no answer", retriable=True)

@@ -178,15 +178,24 @@ def _try(bench: Bench, found: Found, candidate: Candidate) -> Trial | None:
 def _time(bench: Bench, found: Found, ids: Sequence[str], stage: str) -> None:
     """Time candidates in groups at the deciding batch and write it to their trials."""
     for start in range(0, len(ids), GROUP):
-        group = ids[start : start + GROUP]
-        if _is_late(bench):
-            found.stopped = found.stopped or f"{SEARCH_SHARE:.0%} of {bench.request.max_seconds:g} s are spent"
-            return
-        candidates = [found.trials[name].candidate for name in group]
-        name = f"timing:{stage}:{digest.short(digest.of_json(list(group)), 12)}"
-        timed = bench.journal.once(name, Timed, lambda chosen=candidates: _timed(bench, chosen), Timed.is_final)
-        for candidate in candidates:
-            _note_timing(bench, found, candidate.id, timed)
+        _time_group(bench, found, ids[start : start + GROUP], stage)
+
+
+def _time_group(bench: Bench, found: Found, group: Sequence[str], stage: str) -> None:
+    """Time one group; if it crashes, its members alone, since one of them must not cost the others their chance."""
+    if _is_late(bench):
+        found.stopped = found.stopped or f"{SEARCH_SHARE:.0%} of {bench.request.max_seconds:g} s are spent"
+        return
+    candidates = [found.trials[name].candidate for name in group]
+    name = f"timing:{stage}:{digest.short(digest.of_json(list(group)), 12)}"
+    timed = bench.journal.once(name, Timed, lambda: _timed(bench, candidates), Timed.is_final)
+    if timed.crash and len(group) > 1:
+        bench.say("search", f"{len(group)} candidates crashed together; each is timed alone: {timed.crash}")
+        for member in group:
+            _time_group(bench, found, [member], stage)
+        return
+    for member in group:
+        _note_timing(bench, found, member, timed)
 
 
 class Timed(Benchmark):
