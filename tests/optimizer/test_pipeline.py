@@ -238,6 +238,13 @@ class TestFailures:
         assert result.failure
         assert result.failure.reason == reason
 
+    def test_a_model_too_slow_for_intake_is_not_told_to_raise_the_budget(self, desk: Desk) -> None:
+        desk.sandbox.scripted["inspect"] = lambda _: Crash("inspect", "Timeout", "")
+        result = desk.run()
+        assert result.failure
+        assert "maxDuration" not in result.failure.hint
+        assert "CPU" in result.failure.hint
+
     def test_a_candidate_that_crashes_is_a_line_in_the_report(self, desk: Desk) -> None:
         desk.sandbox.scripted["transform"] = lambda _: Crash("transform", "Signal11", "")
         result = desk.run(evaluation=desk.evaluation())

@@ -241,6 +241,11 @@ def _only_file(path: Path, name: str) -> Path:
 def _broken(crash: Crash) -> InputError:
     """A crash of a task that the run cannot go on without."""
     match crash.error:
+        case "Timeout" if crash.task == "inspect":
+            return InputError(
+                "BudgetExhausted", f"The model could not be inspected within {INTAKE_SECONDS:.0f} s.",
+                "Give the Job more CPU, or export a smaller model: the budget does not bound intake.",
+            )  # fmt: skip
         case "Timeout":
             return InputError(
                 "BudgetExhausted", f"{crash.task} did not end in time.", "Raise spec.optimization.budget.maxDuration."
