@@ -20,6 +20,7 @@ PACKAGES = {
     "/usr/bin/buildah": "buildah",
     "/usr/sbin/debootstrap": "debootstrap",
     "/usr/sbin/nft": "nftables",
+    "/usr/sbin/iptables": "iptables",
     "/usr/sbin/conntrack": "conntrack",
     "/usr/bin/docker-registry": "docker-registry",
     "/usr/bin/socat": "socat",

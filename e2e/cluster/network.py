@@ -1,6 +1,7 @@
 """The host's side of the network: one bridge for nodes and registry, routes to pods, and no way out for them."""
 
 import json
+import subprocess
 from pathlib import Path
 
 from e2e.cluster.paths import STATE
@@ -17,6 +18,9 @@ from e2e.cluster.topology import (
 )
 
 _TABLE = "modelwright-cluster"
+_CHAINS = "KUBE-"
+"""Every chain of kube-proxy begins with it, and every rule that leads to one names it."""
+_TABLES = ("nat", "filter", "mangle")
 _SAVED_SYSCTLS = STATE / "sysctls.json"
 
 # What the cluster changes on the host. The last ones are set by the kubelet by itself; they are saved to be restored.
@@ -102,12 +106,25 @@ def down() -> None:
 
 def forget_services() -> None:
     """Drop what kube-proxy wrote on the host: a new cluster must not inherit the addresses of the last one."""
-    if Path("/usr/sbin/nft").exists():
-        for family in ("ip", "ip6"):
-            succeeds(["nft", "delete", "table", family, "kube-proxy"])
+    for program in ("iptables", "ip6tables"):
+        if Path("/usr/sbin", program).exists():
+            _forget_chains(program)
     if Path("/usr/sbin/conntrack").exists():
         for network in (SERVICE_NETWORK, POD_NETWORK):
             succeeds(["conntrack", "--delete", "--orig-dst", network])
+
+
+def _forget_chains(program: str) -> None:
+    """Write the rules back without kube-proxy's chains, and drop the tables that then hold nothing."""
+    saved = run([f"{program}-save"])
+    if _CHAINS not in saved:
+        return
+    others = "".join(f"{line}\n" for line in saved.splitlines() if _CHAINS not in line)
+    subprocess.run([f"{program}-restore"], input=others, text=True, check=True, capture_output=True)
+    family = "ip" if program == "iptables" else "ip6"
+    for table in _TABLES:
+        if "\n-A " not in run([f"{program}-save", "-t", table]):
+            succeeds(["nft", "delete", "table", family, table])
 
 
 def _ip(*words: str) -> None:
