@@ -29,6 +29,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2  # pyright: ignore[reportMissingTypeStubs]
 
 REVISION_HEADER = "modelwright-revision"
+MOST_REQUESTS = 500_000
+"""Of one run: each leaves a latency behind."""
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -339,8 +341,10 @@ def parse(words: Sequence[str]) -> tuple[Plan, Path | None]:
     parser.add_argument("--in-flight", type=int, default=256, help="most requests that wait at a time")
     parser.add_argument("--result", type=Path, default=None, help="also write the closing line here")
     found = vars(parser.parse_args(words))
-    result = found.pop("result")
-    return Plan(**found), result
+    result, plan = found.pop("result"), Plan(**found)
+    if plan.rate * plan.seconds > MOST_REQUESTS:
+        parser.error(f"rate times seconds is above {MOST_REQUESTS} requests")
+    return plan, result
 
 
 if __name__ == "__main__":
