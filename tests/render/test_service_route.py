@@ -24,10 +24,10 @@ def test_a_service_selects_the_pods_of_its_revision() -> None:
         assert body["spec"]["selector"].items() <= pod_labels.items()
 
 
-def test_the_client_service_has_the_models_name_and_no_revision_of_its_own() -> None:
+def test_the_client_service_has_the_models_name_and_says_where_it_leads() -> None:
     body = samples.OBJECTS["client-service"]()
     assert body["metadata"]["name"] == "ranker"
-    assert naming.LABEL_REVISION not in body["metadata"]["labels"]
+    assert body["metadata"]["labels"][naming.LABEL_REVISION] == body["spec"]["selector"][naming.LABEL_REVISION]
 
 
 def test_grpc_is_announced_as_http2_in_clear_text() -> None:

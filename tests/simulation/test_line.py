@@ -360,6 +360,9 @@ def test_status_that_was_lost_is_rebuilt_from_the_children() -> None:
     stable, created = cluster.model.status.stable, list(cluster.created)
     assert stable
     cluster.model = cluster.model.with_status(make_model().status)
+    cluster.step()
+    assert cluster.model.status.stable
+    assert cluster.model.status.stable.hash == stable.hash
     cluster.settle()
     assert cluster.model.status.stable and cluster.model.status.stable.hash == stable.hash
     assert cluster.created == created

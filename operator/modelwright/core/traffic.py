@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelwright import naming
 from modelwright.api.status import RevisionStatus
 from modelwright.core.jobs import owner
 from modelwright.core.plan import Apply
@@ -37,7 +38,13 @@ def applies(snapshot: Snapshot, stable: RevisionStatus | None, resolved: Resolve
 
 def lag(snapshot: Snapshot, resolved: Resolved | None) -> Lag | None:
     """What is missing until every client reaches stable; None if nothing is."""
-    if any(True for _ in applies(snapshot, snapshot.model.status.stable, resolved)):
+    # What a stranger changed is put right in this very pass; only what leads elsewhere is told.
+    moved = (
+        apply
+        for apply in applies(snapshot, snapshot.model.status.stable, resolved)
+        if _leads_elsewhere(snapshot, apply)
+    )
+    if any(True for _ in moved):
         return Lag("Service and routes are being moved")
     if resolved is None or not resolved.parent_refs:
         return None
@@ -49,6 +56,14 @@ def lag(snapshot: Snapshot, resolved: Resolved | None) -> Lag | None:
         if not route.accepted:
             return Lag(f"{route.kind} {route.name}: {route.message or 'no Gateway accepted it'}", refused=True)
     return None
+
+
+def _leads_elsewhere(snapshot: Snapshot, apply: Apply) -> bool:
+    """Whether the child is missing, or was made for another revision."""
+    metadata = apply.body["metadata"]
+    observed = snapshot.child(apply.body["kind"], metadata["name"])
+    wanted = metadata["labels"][naming.LABEL_REVISION]
+    return observed is None or observed.labels.get(naming.LABEL_REVISION) != wanted
 
 
 def changed(snapshot: Snapshot, body: Mapping[str, Any]) -> Iterable[Apply]:

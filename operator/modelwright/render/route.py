@@ -29,7 +29,7 @@ def render_http_route(
     """The HTTPRoute: KServe's v2 protocol, split over the slots."""
     matches: list[Body] = [{"path": {"type": "PathPrefix", "value": "/v2"}}]
     rule: Body = {"matches": matches, "backendRefs": _backends(owner, slots, naming.PORT_HTTP)}
-    return _route(owner, "HTTPRoute", parent_refs, hostnames, rule)
+    return _route(owner, "HTTPRoute", parent_refs, hostnames, rule, slots)
 
 
 def render_grpc_route(
@@ -38,14 +38,23 @@ def render_grpc_route(
     """The GRPCRoute: the same protocol over gRPC, and the standard health check."""
     matches: list[Body] = [{"method": {"type": "Exact", "service": service}} for service in GRPC_SERVICES]
     rule: Body = {"matches": matches, "backendRefs": _backends(owner, slots, naming.PORT_GRPC)}
-    return _route(owner, "GRPCRoute", parent_refs, hostnames, rule)
+    return _route(owner, "GRPCRoute", parent_refs, hostnames, rule, slots)
 
 
-def _route(owner: Owner, kind: str, parent_refs: tuple[ParentRef, ...], hostnames: tuple[str, ...], rule: Body) -> Body:
+def _route(
+    owner: Owner,
+    kind: str,
+    parent_refs: tuple[ParentRef, ...],
+    hostnames: tuple[str, ...],
+    rule: Body,
+    slots: tuple[Slot, ...],
+) -> Body:
+    """A route; its revision label says where most of its traffic goes, as the client Service's does."""
+    leading = max(slots, key=lambda slot: slot.weight).revision
     return {
         "apiVersion": f"{GATEWAY_GROUP}/v1",
         "kind": kind,
-        "metadata": metadata(owner, service_name(owner)),
+        "metadata": metadata(owner, service_name(owner), revision=leading),
         "spec": {
             "parentRefs": [_parent(ref) for ref in parent_refs],
             "hostnames": list(hostnames),

@@ -38,7 +38,7 @@ def render_revision_service(owner: Owner, revision: str) -> Body:
 
 def render_client_service(owner: Owner, stable: str) -> Body:
     """The Service for clients in the cluster. It selects stable only, whatever a rollout does."""
-    return _service(metadata(owner, service_name(owner)), selector(owner, stable))
+    return _service(metadata(owner, service_name(owner), revision=stable), selector(owner, stable))
 
 
 def _service(meta: Body, selected: dict[str, str]) -> Body:
