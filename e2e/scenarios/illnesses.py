@@ -203,7 +203,7 @@ ILLNESSES: tuple[Illness, ...] = (
             "no-image",
             lambda: tiny.classifier(1),
             serving={"pool": NO_SUCH_IMAGE_POOL, "resources": SMALL},
-            rollout={"progressDeadline": "15s"},
+            rollout={"progressDeadline": "40s"},  # the kubelet tells of a failed pull only after 10 to 20 s
         ),
     ),
     Illness(
