@@ -84,7 +84,8 @@ def check(place: Place, mortal: Mortal, name: str) -> None:
     assert mortal.jobs_made(name) == {"resolve": 1, "optimize": 1}
     model = place.model(name)
     stable = model["status"]["stable"]["hash"]
-    expected = {"deployments": [stable], "configmaps": [stable], "services": ["", stable], "httproutes": [""]}
+    # The client Service and the route carry the revision they lead to.
+    expected = {"deployments": [stable], "configmaps": [stable], "services": [stable] * 2, "httproutes": [stable]}
     for kind, revisions in expected.items():
         found = place.children(name, kind)
         assert sorted(c["metadata"]["labels"].get(f"{GROUP}/revision", "") for c in found) == revisions, kind
