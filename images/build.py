@@ -76,7 +76,7 @@ class Tool:
         done = subprocess.run(
             [self.name, "images", "--format", "{{.Size}}", image], capture_output=True, text=True, check=False
         )
-        return done.stdout.strip() or "?"
+        return next(iter(done.stdout.splitlines()), "?")  # one line a tag
 
     def push(self, image: str, target: str, *, plain: bool) -> None:
         """Push an image; `plain` is HTTP without TLS (docker knows its insecure registries from its daemon)."""
